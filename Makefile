@@ -1,0 +1,47 @@
+# Two commands for a new machine: `make quickstart` and `make test`. Needs Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+
+.PHONY: help quickstart test check docs format clean
+
+help:
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+quickstart: $(VENV)/.installed ## install, then fine-tune the model that ships with ftune (about 3 minutes)
+	$(BIN)/ftune train recipes/quickstart.yaml
+
+test: $(VENV)/.installed-dev ## install, then run all tests
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(VENV)/.installed-dev ## style, types, import rules, drift of generated pages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m ftune.recipe.reference --check
+	$(BIN)/python -m ftune.cli.reference --check
+
+docs: $(VENV)/.installed ## write the generated pages again
+	$(BIN)/python -m ftune.recipe.reference
+	$(BIN)/python -m ftune.cli.reference
+
+format: $(VENV)/.installed-dev ## put the code in its usual form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove what was installed
+	rm -rf $(VENV) *.egg-info
+
+# torch stands on a line of its own: where only a local build of it can be had, pip takes that one
+# when it is asked for directly.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt torch==2.13.0
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

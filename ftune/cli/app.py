@@ -1,0 +1,101 @@
+"""The Typer app: registers each verb, and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ftune import __version__
+from ftune.cli.doctor import doctor
+from ftune.cli.evaluate import evaluate
+from ftune.cli.generate import generate
+from ftune.cli.init import init
+from ftune.cli.merge import merge
+from ftune.cli.runs import runs_app
+from ftune.cli.schema import schema
+from ftune.cli.train import train
+from ftune.cli.validate import validate
+from ftune.errors import FtuneError
+
+app = typer.Typer(
+    name="ftune",
+    help="Fine-tune language models from YAML recipes, with proof of what was done.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for verb, name in [
+    (train, "train"),
+    (evaluate, "eval"),
+    (merge, "merge"),
+    (generate, "generate"),
+    (validate, "validate"),
+    (init, "init"),
+    (schema, "schema"),
+    (doctor, "doctor"),
+]:
+    app.command(name)(verb)
+app.add_typer(runs_app, name="runs")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ftune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+    debug: Annotated[  # noqa: ARG001
+        bool, typer.Option("--debug", help="Show tracebacks instead of short messages.")
+    ] = False,
+) -> None:
+    """Fine-tune language models from YAML recipes, with proof of what was done."""
+
+
+def main() -> None:
+    """Runs the command line; an FtuneError becomes its message and its exit code."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    if debug:  # taken anywhere on the line, before or after the verb
+        arguments = ["--debug", *(a for a in arguments if a != "--debug")]
+    try:
+        code = app(arguments, standalone_mode=False)
+    except FtuneError as error:
+        if debug:
+            raise
+        typer.echo(f"{error}", err=True)
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        sys.exit(_unexpected(error))
+    sys.exit(code or 0)
+
+
+def _unexpected(error: Exception) -> int:
+    """Tells an error that ftune did not foresee, or one of the arguments."""
+    show = getattr(error, "show", None)  # click's usage errors know how to show themselves
+    if show is not None:
+        show()
+        return 2
+    typer.echo(
+        f"unexpected {type(error).__name__}: {error}\n"
+        "this is a bug in ftune; run the same command with --debug to see where, and report it",
+        err=True,
+    )
+    return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""``ftune init``: a starter recipe for a data file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ftune.data.sniffing import Guess
+
+RECIPE = """\
+# A starter recipe for {data}, made by `ftune init`. Check it with `ftune validate {output}`,
+# look at what would be trained with `ftune train {output} --preview`.
+
+model:
+  name_or_path: {model}
+
+data:
+  train:
+    - path: {path}
+      format: {format}{columns}
+  eval: {share}                      # share of the rows held out for the loss during training
+  test: {share}                      # share of the rows held out for the evaluation
+  template: {template}
+  max_length: {max_length}                # tokens; the longest row seen has {longest:,} characters
+  on_too_long: truncate_prompt    # never cuts the answer
+
+tune:
+  method: {method}
+{tune}
+train:
+  learning_rate: {rate}
+  num_train_epochs: 3
+  per_device_train_batch_size: 8
+  lr_scheduler_type: cosine
+  warmup_ratio: 0.03
+
+evaluate:
+  metrics: [{metrics}]
+  generation:
+    max_new_tokens: 128
+"""
+RATES = {"lora": "2e-4", "qlora": "2e-4", "prompt_tuning": "3e-2", "full": "2e-5"}
+TUNE = {
+    "lora": "  r: 16\n  lora_alpha: 32\n",
+    "qlora": "  r: 16\n  lora_alpha: 16\n",
+    "prompt_tuning": "  num_virtual_tokens: 20\n",
+}
+
+
+def init(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A data file of yours.")],
+    output: Annotated[Path, typer.Option("--output", help="The recipe to write.")] = Path(
+        "recipe.yaml"
+    ),
+    model: Annotated[
+        str, typer.Option("--model", help="Hub id or folder of the base.")
+    ] = "ftune:tiny",
+    method: Annotated[str, typer.Option("--method", help="Tuning method.")] = "lora",
+) -> None:
+    """Write a starter recipe for your data file: finds its format and proposes values."""
+    from ftune.cli.screen import Screen
+    from ftune.data.sniffing import guess
+    from ftune.errors import RecipeError
+    from ftune.recipe.reading import load_recipe
+    from ftune.registry import METHODS
+    from ftune.run import atomic
+
+    METHODS.load(method)  # names what there is if there is none of this name
+    if output.exists():
+        raise RecipeError(f"{output}: is there already; name another file with --output")
+    found = guess(data, Path())
+    atomic.write_text(output, _recipe(data, output, model, method, found))
+    try:
+        load_recipe(output)
+    except RecipeError:
+        output.unlink()
+        raise
+    screen = Screen()
+    columns = "".join(f", {ours} from column {theirs}" for ours, theirs in found.columns.items())
+    screen.say(f"{data}: read as {found.format}{columns} ({found.good} of {found.seen} rows)")
+    screen.say(f"wrote {output}; next: ftune train {output} --preview, then ftune train {output}")
+
+
+def _recipe(data: str, output: Path, model: str, method: str, found: Guess) -> str:
+    import json
+    import os
+
+    home = output.parent.absolute()
+    path = os.path.relpath(Path(data).absolute(), home)
+    text_only = found.format == "text"
+    columns = "".join(f"\n        {k}: {json.dumps(v)}" for k, v in found.columns.items())
+    quantization = "\n  quantization:\n    load_in_4bit: true" if method == "qlora" else ""
+    # Three characters a token is low for English and right for code and most other languages.
+    tokens = max(128, 1 << (found.longest // 3 + 64 - 1).bit_length())
+    return RECIPE.format(
+        data=Path(data).name,
+        output=output,
+        model=json.dumps(model) + quantization,
+        path=json.dumps(path),
+        format=found.format,
+        columns=f"\n      columns:{columns}" if columns else "",
+        share="0.1" if found.seen < 200 else "0.05",
+        template="plain" if text_only else "tokenizer",
+        max_length=min(tokens, 4096 if model != "ftune:tiny" else 512),
+        longest=found.longest,
+        method=method,
+        tune=TUNE.get(method, ""),
+        rate=RATES.get(method, "2e-4") if model != "ftune:tiny" else "2e-3",
+        metrics="perplexity" if text_only else "rouge, token_loss",
+    )

@@ -1,0 +1,1 @@
+"""Row shapes, one file each."""

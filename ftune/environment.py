@@ -1,0 +1,36 @@
+"""The one place where environment variables are read or set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+ONEDNN_ISA = "ONEDNN_MAX_CPU_ISA"
+
+
+def offline() -> bool:
+    """Whether the hub may not be asked."""
+    return os.environ.get("HF_HUB_OFFLINE", "") in {"1", "true", "TRUE", "ON", "YES"}
+
+
+def cache_folder() -> Path:
+    """Where facts about this machine are kept between runs."""
+    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(root) / "ftune"
+
+
+def get(name: str) -> str | None:
+    """The value of a variable."""
+    return os.environ.get(name)
+
+
+def put(values: Mapping[str, str]) -> None:
+    """Sets variables that are not set yet, for this process and its children."""
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
+
+
+def for_child(values: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a child process: this one's, with ``values`` set."""
+    return {**os.environ, **values}

@@ -1,0 +1,70 @@
+"""Accuracy of labels: the share of answers that begin with the right label.
+
+Unlike exact_match, which wants the whole answer to equal the reference, text behind the label does
+not count: "positive, because ..." names the label "positive". What an answer names is the longest
+of all labels it begins with, up to the end of a word: "not entailed" is not "not".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from ftune import __version__
+from ftune.evaluate.normalizing import Normalization, extract, normalize
+from ftune.evaluate.references import need_references
+from ftune.types import Metric, Prediction
+
+NEEDS = "text"
+
+
+class Config(Normalization):
+    """How an answer's label is found."""
+
+    ignore_case: bool = True
+    """Compare without regard to upper and lower case."""
+    labels: tuple[str, ...] = Field(default=())
+    """All labels there are; empty: those that occur as references."""
+
+
+def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:
+    """Percent of rows with the right label, and percent of rows whose answer names no label.
+
+    An answer without a label counts as wrong. Without surplus text and unknown answers the first
+    figure equals scikit-learn's ``accuracy_score``.
+
+    Raises:
+        DataError: there are no predictions, or a row has no reference.
+    """
+    need_references(predictions, "accuracy")
+    rights = [{_plain(r, config) for r in p.references} for p in predictions]
+    labels = {normalize(label, config) for label in config.labels}.union(*rights) - {""}
+    ordered = sorted(labels, key=lambda label: (-len(label), label))
+    hits = unnamed = 0
+    for prediction, right in zip(predictions, rights, strict=True):
+        named = named_label(_plain(prediction.text, config), ordered)
+        unnamed += named is None
+        hits += named in right
+    signature = (
+        f"match:label-at-start|labels:{len(ordered)}|{config.described()}"
+        f"|rows:{len(predictions)}|version:ftune-{__version__}"
+    )
+    percent = 100 / len(predictions)
+    return [
+        Metric("accuracy", hits * percent, "%", signature),
+        Metric("accuracy_no_label", unnamed * percent, "%", signature, higher_is_better=False),
+    ]
+
+
+def named_label(answer: str, labels: Sequence[str]) -> str | None:
+    """The first of ``labels`` (longest first) that ``answer`` begins with, at a word's end."""
+    for label in labels:
+        behind = answer[len(label) : len(label) + 1]
+        if answer.startswith(label) and not (behind.isalnum() or behind == "_"):
+            return label
+    return None
+
+
+def _plain(text: str, config: Config) -> str:
+    return normalize(extract(text, config) or "", config)

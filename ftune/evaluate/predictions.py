@@ -1,0 +1,63 @@
+"""predictions.jsonl: one JSON object a line, written and read a line at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from ftune.errors import RunError
+from ftune.run import atomic
+from ftune.types import Prediction
+
+RENAMED = {"text": "prediction"}  # what a field is called in the file
+FIELDS = {RENAMED.get(f.name, f.name): f.name for f in fields(Prediction)}
+
+
+def write(path: Path, predictions: Iterable[Prediction]) -> int:
+    """Writes the file, which is there whole or not at all; returns the number of lines."""
+    count = 0
+
+    def fill(temporary: Path) -> None:
+        nonlocal count
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            for prediction in predictions:
+                file.write(line(prediction) + "\n")
+                count += 1
+
+    atomic.write(path, fill)
+    return count
+
+
+def line(prediction: Prediction) -> str:
+    """One line of the file, without its end."""
+    value = {RENAMED.get(name, name): given for name, given in asdict(prediction).items()}
+    if prediction.loss_sum is None:
+        for name in ("loss_sum", "loss_count", "loss_bytes"):
+            del value[name]
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def read(path: Path) -> Iterator[Prediction]:
+    """The predictions of a file that ``write`` made.
+
+    Raises:
+        RunError: the file can't be read, or a line is not a prediction.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            for number, text in enumerate(file, 1):
+                yield _parse(text, f"{path}:{number}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: can't be read ({error}); run ftune eval again") from error
+
+
+def _parse(text: str, place: str) -> Prediction:
+    try:
+        value: dict[str, Any] = {FIELDS[name]: given for name, given in json.loads(text).items()}
+        value["references"] = tuple(value.get("references", ()))
+        return Prediction(**value)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{place}: is not a prediction ({error}); run ftune eval again") from error

@@ -1,0 +1,1 @@
+"""Loading, quantizing, tuning and merging models."""

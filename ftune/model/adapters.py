@@ -1,0 +1,194 @@
+"""The trained part of a model on disk: saved whole, and checked on the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ftune.errors import ModelError, RunError
+from ftune.model import manifest, soundness, weights
+from ftune.model.attaching import is_peft
+from ftune.model.loading import Loaded, read
+from ftune.model.quiet import quiet
+from ftune.model.resolve import locate
+from ftune.recipe.schema import Model
+from ftune.run.progress import Progress, Silent
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+STARTS = (True, False, "gaussian", "orthogonal", "olora", "pissa")  # need no data to be made again
+
+
+def save(model: Any, folder: Path, *, base: Mapping[str, Any], tokenizer: Any, method: str) -> None:
+    """Writes what was trained to ``folder``, which appears (or is replaced) by rename.
+
+    A PEFT adapter is saved PEFT's way, a fully trained model as a whole model; beside it stand the
+    tokenizer and ``ftune.json``.
+
+    Args:
+        model: from a method's ``attach``, not wrapped for several processes.
+        folder: where to.
+        base: ``identity`` of the base.
+        tokenizer: saved with it.
+        method: the tuning method's name.
+
+    Raises:
+        ModelError: a tensor is not finite.
+        RunError: it can't be written.
+    """
+    trained = ((n, p) for n, p in model.named_parameters() if p.requires_grad)
+    soundness.check_tensors("the trained weights", trained)
+    with manifest.replaced(folder) as part:
+        with quiet():
+            if is_peft(model):
+                config = model.peft_config[model.active_adapter]
+                config.base_model_name_or_path = str(base["name"])
+                config.revision = base.get("commit")
+                # Rows of added tokens are in the adapter; whole embeddings are never needed.
+                model.save_pretrained(str(part), save_embedding_layers=False)
+                (part / "README.md").unlink(missing_ok=True)  # a form that PEFT leaves to fill in
+            else:
+                model.save_pretrained(str(part))
+            tokenizer.save_pretrained(str(part))
+        manifest.write(part, method, base)
+
+
+def load(
+    base: Loaded, folder: Path, trainable: bool = False, progress: Progress | None = None
+) -> Any:
+    """The base with what was trained.
+
+    The base's own model object is changed by it, and must not be used on its own afterwards.
+
+    Args:
+        base: from ``load_model`` with the same ``add_tokens`` as in training.
+        folder: written by ``save`` or by PEFT.
+        trainable: whether training goes on.
+        progress: is told where it can't be proved that adapter and base belong together.
+
+    Raises:
+        ModelError: damaged, made for another base, tensors missing or too many, NaN, or only zeros.
+    """
+    told = manifest.read(folder)
+    for note in manifest.check_base(folder, told, base.identity):
+        (progress or Silent()).warn(note)
+    if not (folder / CONFIG).exists():
+        if told is None:
+            raise ModelError(f"{folder}: has no {CONFIG}; is it an adapter's folder?")
+        return _load_whole(base, folder, trainable)
+    if not (folder / WEIGHTS).exists():
+        if list(folder.glob("*.bin")):
+            raise ModelError(
+                f"{folder}: holds pickled weights, which can run code when they are read; save it "
+                "again with a newer PEFT, which writes safetensors"
+            )
+        raise ModelError(f"{folder / WEIGHTS}: is missing; copy the adapter again")
+    weights.header(weights.inside(folder, folder / WEIGHTS))
+    model = _empty(base, folder, trainable)
+    _fill(model, folder)
+    if not trainable:
+        model.requires_grad_(False)  # PEFT leaves a soft prompt trainable
+    return model.train(trainable)
+
+
+def _load_whole(base: Loaded, folder: Path, trainable: bool) -> Any:
+    section = Model(name_or_path=str(folder), attn_implementation=base.facts["attention"])
+    model = read(section, locate(str(folder)), base.device, base.dtype, code=False)
+    soundness.check_tensors(str(folder), model.named_parameters(), base.dtype)
+    model.requires_grad_(trainable)
+    return model.train(trainable)
+
+
+def _empty(base: Loaded, folder: Path, trainable: bool) -> Any:
+    """The base with an adapter as ``adapter_config.json`` describes it, not yet filled."""
+    from peft import PeftModelForCausalLM
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    plain = weights.read_json(folder, CONFIG)
+    kind = PEFT_TYPE_TO_CONFIG_MAPPING.get(str(plain.get("peft_type")))  # type: ignore[call-overload]
+    if kind is None:
+        raise ModelError(f"{folder / CONFIG}: peft_type {plain.get('peft_type')!r} is not known")
+    if plain.get("task_type") not in (None, "CAUSAL_LM"):
+        raise ModelError(
+            f"{folder / CONFIG}: was trained for {plain['task_type']}, not for a causal model"
+        )
+    # Both would run or open something that the file names.
+    if plain.get("megatron_config") or plain.get("init_lora_weights", True) not in STARTS:
+        raise ModelError(
+            f"{folder / CONFIG}: its megatron_config or init_lora_weights asks for more than the "
+            "base and the adapter; convert it to a plain LoRA with PEFT"
+        )
+    plain |= {"inference_mode": not trainable}
+    if plain["peft_type"] == "PROMPT_TUNING":
+        plain |= {"prompt_tuning_init": "RANDOM", "tokenizer_name_or_path": None}
+        plain |= {"prompt_tuning_init_text": None, "tokenizer_kwargs": None}
+    try:
+        with quiet():
+            config = kind.from_peft_type(**kind.check_kwargs(**plain))
+            return PeftModelForCausalLM(base.model, config)
+    except Exception as error:
+        line = str(error).strip().partition("\n")[0]
+        raise ModelError(f"{folder}: does not fit this base: {line}") from error
+
+
+def _fill(model: Any, folder: Path) -> None:
+    from peft.utils.save_and_load import get_peft_model_state_dict, set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    path = folder / WEIGHTS
+    found = load_file(path)
+    wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
+    # PEFT may have saved whole embeddings beside the adapter; they are taken where they fit.
+    other = {k: v for k, v in model.state_dict().items() if k in found and "embed" in k}
+    expected = {**other, **wanted}
+    problems = {
+        "missing in it": set(wanted) - set(found),
+        "in it, but not in the adapter": set(found) - set(expected),
+        "of another shape": {
+            k for k in set(found) & set(expected) if found[k].shape != expected[k].shape
+        },
+    }
+    told = [f"{soundness.names(names)} ({what})" for what, names in problems.items() if names]
+    if told:
+        raise ModelError(
+            f"{path}: does not fit this base and adapter_config.json: {'; '.join(told)}"
+        )
+    soundness.check_tensors(str(path), found.items())
+    moved = [t for name, t in found.items() if "lora_A" not in name]
+    if not any(bool(t.any()) for t in moved):
+        raise ModelError(
+            f"{path}: holds only zeros where training would have changed them, so it is the plain "
+            "base; train it (learning rate 0?) or copy it again"
+        )
+    with quiet():
+        set_peft_model_state_dict(model, found)
+
+
+def state(model: Any) -> dict[str, Any]:
+    """The trained tensors by parameter name, in their own dtype, for a checkpoint; not copied."""
+    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def load_state(model: Any, tensors: Mapping[str, Any]) -> None:
+    """Puts back what ``state`` gave.
+
+    Raises:
+        RunError: names, shapes or dtypes differ.
+    """
+    import torch
+
+    there = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    wrong = set(there) ^ set(tensors)
+    wrong |= {
+        name
+        for name in set(there) & set(tensors)
+        if (there[name].shape, there[name].dtype) != (tensors[name].shape, tensors[name].dtype)
+    }
+    if wrong:
+        raise RunError(
+            f"the checkpoint does not fit this model and tuning: {soundness.names(wrong)} differ; "
+            "go back to the recipe that it was made with, or start anew with --fresh"
+        )
+    with torch.no_grad():
+        for name, parameter in there.items():
+            parameter.copy_(tensors[name])

@@ -1,0 +1,102 @@
+"""What the tuning methods that stand on PEFT share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from ftune.errors import ModelError
+from ftune.model import sizes, vocabulary
+from ftune.model.quiet import quiet
+
+
+def is_peft(model: Any) -> bool:
+    """Whether the trained part of ``model`` is a PEFT adapter and not the model itself."""
+    return hasattr(model, "peft_config")
+
+
+def attach(model: Any, config: Any) -> Any:
+    """``model`` with the adapter that a PEFT ``config`` describes, all else frozen.
+
+    Raises:
+        ModelError: PEFT refuses it, or nothing would be trained.
+    """
+    from peft import get_peft_model
+
+    try:
+        with quiet():
+            tuned = get_peft_model(model, config)
+    except (ValueError, TypeError, NotImplementedError, RuntimeError, ImportError) as error:
+        line = str(error).strip().partition("\n")[0]
+        raise ModelError(f"tune: {line} (said by PEFT)") from error
+    if not sizes.count(tuned).trainable:
+        raise ModelError("tune: nothing would be trained with these settings")
+    return tuned
+
+
+def check_targets(model: Any, targets: str | tuple[str, ...], key: str) -> None:
+    """Refuses a target that names no module, listing those that can be named.
+
+    Args:
+        model: the base.
+        targets: names or ends of names, a regular expression, or "all-linear".
+        key: the recipe's key, for the message.
+    """
+    modules = [name for name, _ in model.named_modules() if name]
+    if targets == "all-linear":
+        return
+    if isinstance(targets, str):
+        try:
+            missing = [] if any(re.fullmatch(targets, name) for name in modules) else [targets]
+        except re.error as error:
+            raise ModelError(f"{key}: {targets!r} is not a regular expression: {error}") from error
+    else:
+        missing = [t for t in targets if not any(f".{name}".endswith(f".{t}") for name in modules)]
+    if missing or not targets:
+        raise ModelError(
+            f"{key}: {', '.join(missing) or 'an empty list'} matches no module of "
+            f"{type(model).__name__}; there are: {', '.join(linear_names(model))}"
+        )
+
+
+def linear_names(model: Any) -> list[str]:
+    """The last parts of the names of all linear layers and embeddings, sorted."""
+    kinds = ("Linear", "Linear4bit", "Linear8bitLt", "Conv1D", "Embedding")
+    found = {n.rpartition(".")[2] for n, m in model.named_modules() if type(m).__name__ in kinds}
+    return sorted(found)
+
+
+def token_indices(
+    model: Any, tokenizer: Any, fully_trained: Iterable[str]
+) -> dict[str, list[int]] | None:
+    """Rows of the embeddings that are trained because the recipe adds their tokens.
+
+    By module name: the input embedding, and the head where it has weights of its own. Modules that
+    ``fully_trained`` names have all their rows trained anyway. None if there are no such rows.
+    """
+    ids = list(vocabulary.added_ids(tokenizer))
+    if not ids:
+        return None
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    found = [embedding] if head is None or head.weight is embedding.weight else [embedding, head]
+    named = {
+        name: ids
+        for name, module in model.named_modules()
+        if any(module is wanted for wanted in found)
+        and not any(f".{name}".endswith(f".{other}") for other in fully_trained)
+    }
+    return named or None
+
+
+def is_tied(model: Any) -> bool:
+    """Whether the head uses the input embedding's weights."""
+    head = model.get_output_embeddings()
+    return head is not None and head.weight is model.get_input_embeddings().weight
+
+
+def quantized_bits(model: Any) -> int | None:
+    """4 or 8, or None for a base that is not quantized."""
+    if getattr(model, "is_loaded_in_4bit", False):
+        return 4
+    return 8 if getattr(model, "is_loaded_in_8bit", False) else None

@@ -1,0 +1,214 @@
+"""Base models and tokenizers, from a folder to the device."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftune.errors import ModelError
+from ftune.model import devices, sizes, soundness, vocabulary, weights
+from ftune.model.quiet import quiet
+from ftune.model.resolve import Located, locate
+from ftune.recipe.schema import Model, Quantization
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A base model on its device, before any tuning.
+
+    ``identity`` tells this base from others (see ``Located.identity``); ``facts`` are for reports.
+    """
+
+    model: Any
+    tokenizer: Any
+    device: torch.device
+    dtype: torch.dtype
+    identity: dict[str, Any]
+    facts: dict[str, Any]
+
+
+def load_tokenizer(model: Model, allow_code: bool = False) -> Any:
+    """The model's fast tokenizer, with ``model.add_tokens``, and with a pad that is not eos.
+
+    Args:
+        model: the recipe's section.
+        allow_code: whether the command line allowed code that comes with the model.
+
+    Raises:
+        ModelError: there is none, or it can't be read.
+    """
+    code = _code(model, allow_code)
+    located = locate(model.name_or_path, model.revision, code)
+    from transformers import AutoTokenizer
+
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(located.folder), trust_remote_code=code, local_files_only=True
+            )
+    except Exception as error:
+        raise ModelError(
+            f"{located.folder}: its tokenizer can't be loaded ({_first_line(error)}); there must "
+            "be a tokenizer.json beside the model"
+        ) from error
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"{located.folder}: has only a slow tokenizer; take a model with a tokenizer.json"
+        )
+    if model.add_tokens:
+        vocabulary.add_tokens(tokenizer, model.add_tokens)
+    vocabulary.choose_pad(tokenizer, max(_rows(located.folder), len(model.add_tokens)))
+    return tokenizer
+
+
+def _rows(folder: Path) -> int:
+    config = weights.read_json(folder, "config.json")
+    text = config.get("text_config")
+    rows = config.get("vocab_size", text.get("vocab_size") if isinstance(text, dict) else None)
+    return rows if isinstance(rows, int) else 2**31
+
+
+def load_model(
+    model: Model, tokenizer: Any, mixed_precision: str = "no", allow_code: bool = False
+) -> Loaded:
+    """The base model, quantized if asked, in evaluation mode, nothing of it to be trained.
+
+    Args:
+        model: the recipe's section.
+        tokenizer: from ``load_tokenizer``; its added tokens get rows in the embeddings.
+        mixed_precision: ``distributed.mixed_precision``.
+        allow_code: whether the command line allowed code that comes with the model.
+
+    Raises:
+        ModelError: files or weights are missing, damaged or not finite, or the device can't do it.
+    """
+    begun = time.monotonic()
+    code = _code(model, allow_code)
+    located = locate(model.name_or_path, model.revision, code)
+    device, dtype = devices.choose(model, mixed_precision)
+    if model.quantization:
+        soundness.check_files(weights.files(located.folder))
+    loaded = read(model, located, device, dtype, code)
+    if not model.quantization:
+        soundness.check_tensors(located.name, loaded.named_parameters(), dtype)
+    _check_ids(located, loaded, tokenizer)
+    vocabulary.fit_embeddings(loaded, tokenizer)
+    loaded.requires_grad_(False)
+    loaded.eval()
+    facts = describe(loaded, device, dtype) | {"seconds": time.monotonic() - begun}
+    return Loaded(loaded, tokenizer, device, dtype, located.identity, facts)
+
+
+def _code(model: Model, allowed: bool) -> bool:
+    if model.trust_remote_code and not allowed:
+        raise ModelError(
+            "model.trust_remote_code: code that comes with a model runs only if the command line "
+            "says so too: add --trust-remote-code if you trust it, or take it out of the recipe"
+        )
+    return model.trust_remote_code
+
+
+def read(
+    model: Model, located: Located, device: torch.device, dtype: torch.dtype, code: bool
+) -> Any:
+    """The model as its files have it, quantized if the section says so, on ``device``.
+
+    Raises:
+        ModelError: it can't be read, or a weight is missing, unexpected or of another shape.
+    """
+    from transformers import AutoModelForCausalLM
+
+    options: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
+    if model.quantization:
+        with quiet():
+            options["quantization_config"] = quantization_config(model.quantization, dtype)
+        options["device_map"] = {"": device}
+    try:
+        with quiet():
+            answer: Any = AutoModelForCausalLM.from_pretrained(
+                str(located.folder),
+                dtype=dtype,
+                attn_implementation=model.attn_implementation,
+                trust_remote_code=code,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                **options,
+            )
+    except Exception as error:
+        raise ModelError(f"{located.name}: can't be loaded: {_first_line(error)}") from error
+    loaded, info = answer
+    keep_differentiable(loaded)
+    soundness.check_complete(located.name, info)
+    return loaded if options else loaded.to(device)
+
+
+def quantization_config(section: Quantization, dtype: torch.dtype) -> Any:
+    """bitsandbytes' settings; products are made in the model's ``dtype`` unless the recipe differs.
+
+    Raises:
+        ModelError: neither or both of 4 and 8 bits are asked for.
+    """
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if section.load_in_4bit == section.load_in_8bit:
+        raise ModelError("model.quantization: set one of load_in_4bit and load_in_8bit to true")
+    if section.load_in_8bit:
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=section.llm_int8_threshold)
+    compute = section.bnb_4bit_compute_dtype
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=section.bnb_4bit_quant_type,
+        bnb_4bit_use_double_quant=section.bnb_4bit_use_double_quant,
+        bnb_4bit_compute_dtype=dtype if compute == "auto" else getattr(torch, compute),
+    )
+
+
+def keep_differentiable(model: Any) -> None:
+    """Keeps 4-bit layers on a CPU from packing their weights anew when the model is evaluated.
+
+    bitsandbytes does that once on CPUs with AVX512-BF16, for a product that has no gradient and
+    that it also takes in training from then on: an evaluation before or during training would
+    silently cut the gradient of all layers below.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _check_ids(located: Located, model: Any, tokenizer: Any) -> None:
+    rows = model.get_input_embeddings().weight.shape[0]
+    for role in ("bos", "eos"):
+        number = getattr(tokenizer, f"{role}_token_id")
+        if number is not None and number >= rows and number not in vocabulary.added_ids(tokenizer):
+            raise ModelError(
+                f"{located.name}: the tokenizer's {role} token has id {number}, but the model's "
+                f"embedding has {rows} rows: tokenizer and weights don't belong together"
+            )
+
+
+def describe(model: Any, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """Facts of a loaded model for reports: sizes, shape, attention, device and dtype."""
+    config = model.config.get_text_config()
+    return {
+        "architecture": type(model).__name__,
+        "parameters": sizes.count(model).total,
+        "bytes": sizes.memory(model),
+        "layers": getattr(config, "num_hidden_layers", None),
+        "vocabulary": model.get_input_embeddings().weight.shape[0],
+        "context": getattr(config, "max_position_embeddings", None),
+        "quantized_modules": sizes.quantized_modules(model),
+        "attention": getattr(config, "_attn_implementation", None),
+        "device": str(device),
+        "dtype": str(dtype).removeprefix("torch."),
+    }
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).strip().partition("\n")[0]

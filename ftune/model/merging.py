@@ -1,0 +1,221 @@
+"""Adapter and base as one model that plain transformers loads, with the proof that it is equal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ftune.errors import ModelError
+from ftune.model import adapters, manifest, soundness, weights
+from ftune.model.loading import load_model, load_tokenizer
+from ftune.model.quiet import quiet
+from ftune.model.resolve import locate
+from ftune.recipe.schema import Model
+from ftune.run.progress import Progress, Silent
+
+# Largest allowed difference of two logits, as a share of the largest logit (or of 1 if that is
+# less). Narrow types round each merged weight to 8 or 11 bits, which shows in the logits.
+BOUNDS = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
+# Up to so many parameters the proof is computed in float64: float32's own rounding, about 1e-6 of
+# the largest logit, would hide what the merge did. Beyond, that would take too much memory.
+EXACT = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How the merged model, read back from disk, differs from base and adapter.
+
+    ``largest`` is the largest difference of two logits and ``scale`` the largest logit;
+    ``bound`` is what was allowed. ``equal_greedy`` is the share of ``positions`` with the same
+    likeliest token. ``arithmetic`` is the type that both were computed in.
+    """
+
+    largest: float
+    scale: float
+    bound: float
+    equal_greedy: float
+    positions: int
+    dtype: str
+    arithmetic: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the difference is within the bound; NaN is not."""
+        return self.largest <= self.bound
+
+
+def merge(
+    model: Model,
+    adapter: Path,
+    output: Path,
+    *,
+    rows: Sequence[Sequence[int]] = (),
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    allow_code: bool = False,
+    progress: Progress | None = None,
+) -> Proof:
+    """Merges on the unquantized base in float64 (large models: float32), on the CPU; saves, reads
+    back and compares.
+
+    Args:
+        model: the run's model section; its quantization is left out.
+        adapter: folder written by ``adapters.save`` or by PEFT.
+        output: folder that is made; it must not hold anything.
+        rows: token ids to compare on; by default a few rows of drawn ids.
+        dtype: of the weights on disk; auto takes the base's own.
+        allow_code: whether the command line allowed code that comes with the model.
+        progress: is told what is done.
+
+    Raises:
+        ModelError: there is nothing to merge, a weight is not finite, or the merged model differs
+            by more than the bound; then nothing is kept.
+        RunError: it can't be written.
+    """
+    import torch
+
+    say = (progress or Silent()).say
+    _check_output(output)
+    _check_mergeable(adapter)
+    section = _plain_section(model)
+    tokenizer = load_tokenizer(section, allow_code)
+    base = load_model(section, tokenizer, allow_code=allow_code)
+    _take_template(tokenizer, adapter)
+    tuned = adapters.load(base, adapter, progress=progress)
+    arithmetic = torch.float64 if base.facts["parameters"] <= EXACT else torch.float32
+    tuned = tuned.to(arithmetic)
+    checked = [list(row) for row in rows if len(row)] or _drawn(base.facts["vocabulary"])
+    say(f"merge: base and adapter read; comparing on {len(checked)} rows")
+    expected = [_logits(tuned, row) for row in checked]
+    merged = _merged(tuned, adapter)
+    del tuned, base  # room for the second model
+    kept = dtype if dtype != "auto" else _own_dtype(model, allow_code)
+    with manifest.replaced(output) as part:
+        with quiet():
+            merged.to(getattr(torch, kept)).save_pretrained(str(part))
+            tokenizer.save_pretrained(str(part))
+            del merged
+        code = allow_code and model.trust_remote_code
+        proof = _compare(part, checked, expected, kept, arithmetic, code)
+        if not proof.holds:
+            raise ModelError(
+                f"{adapter}: the merged model's logits differ by {proof.largest:.3g} from base and "
+                f"adapter, more than the {proof.bound:.3g} that {kept} allows; nothing was kept: "
+                "merge with --dtype float32, or use the adapter unmerged"
+            )
+        say(f"merge: largest difference of logits {proof.largest:.3g}, allowed {proof.bound:.3g}")
+        if output.exists():
+            output.rmdir()  # checked to be empty
+    return proof
+
+
+def _check_output(output: Path) -> None:
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ModelError(f"{output}: holds something already; name a new folder with --output")
+
+
+def _check_mergeable(adapter: Path) -> None:
+    if not adapter.is_dir():
+        raise ModelError(f"{adapter}: there is no such folder; has the run been trained?")
+    if not (adapter / adapters.CONFIG).exists():
+        if (adapter / "config.json").exists():
+            raise ModelError(
+                f"{adapter}: there is nothing to merge: this is a whole model already, which plain "
+                "transformers loads from this folder"
+            )
+        raise ModelError(f"{adapter}: has no {adapters.CONFIG}; is it an adapter's folder?")
+    kind = weights.read_json(adapter, adapters.CONFIG).get("peft_type")
+    if kind == "PROMPT_TUNING":
+        raise ModelError(
+            f"{adapter}: a soft prompt can't be merged: its vectors stand before the input and are "
+            "no weights of the model; use it as an adapter (ftune generate, ftune eval, PEFT)"
+        )
+
+
+def _plain_section(model: Model) -> Model:
+    """The model section without quantization, in float32 and with exact attention."""
+    return Model(
+        name_or_path=model.name_or_path,
+        revision=model.revision,
+        dtype="float32",
+        device="cpu",
+        trust_remote_code=model.trust_remote_code,
+        add_tokens=model.add_tokens,
+    )
+
+
+def _own_dtype(model: Model, allow_code: bool) -> str:
+    """What the base's weights are stored in, as config.json says; float32 where it doesn't."""
+    code = allow_code and model.trust_remote_code
+    config = weights.read_json(
+        locate(model.name_or_path, model.revision, code).folder, "config.json"
+    )
+    told = config.get("dtype", config.get("torch_dtype"))
+    return told if told in BOUNDS else "float32"
+
+
+def _take_template(tokenizer: Any, adapter: Path) -> None:
+    """The chat template that was saved with the adapter."""
+    path = adapter / "chat_template.jinja"
+    if path.exists():
+        tokenizer.chat_template = weights.inside(adapter, path).read_text(encoding="utf-8")
+
+
+def _drawn(size: int) -> list[list[int]]:
+    """Four rows of 32 token ids below ``size``, always the same."""
+    import torch
+
+    drawn = torch.randint(0, size, (4, 32), generator=torch.Generator().manual_seed(0))
+    return drawn.tolist()
+
+
+def _logits(model: Any, row: Sequence[int]) -> Any:
+    """Logits of shape (length, vocabulary)."""
+    import torch
+
+    ids = torch.tensor([row], device=model.device)
+    with torch.inference_mode():
+        return model(input_ids=ids, use_cache=False).logits[0]
+
+
+def _merged(tuned: Any, adapter: Path) -> Any:
+    try:
+        with quiet():
+            merged = tuned.merge_and_unload(safe_merge=True)
+    except (ValueError, NotImplementedError, AttributeError) as error:
+        raise ModelError(f"{adapter}: can't be merged: {error}") from error
+    soundness.check_tensors("the merged model", merged.named_parameters())
+    return merged
+
+
+def _compare(
+    folder: Path,
+    rows: Sequence[Sequence[int]],
+    expected: Sequence[Any],
+    kept: str,
+    arithmetic: Any,
+    code: bool,
+) -> Proof:
+    """Reads the merged model with plain transformers and compares its logits."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with quiet():
+        model = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=torch.float32, trust_remote_code=code, local_files_only=True
+        )
+        AutoTokenizer.from_pretrained(str(folder), trust_remote_code=code, local_files_only=True)
+    model = model.to(arithmetic).eval()
+    largest = scale = 0.0
+    equal = positions = 0
+    for row, before in zip(rows, expected, strict=True):
+        after = _logits(model, row)
+        difference = float((after - before).abs().max())
+        largest = max(largest, difference) if difference == difference else float("nan")
+        scale = max(scale, float(before.abs().max()))
+        equal += int((after.argmax(-1) == before.argmax(-1)).sum())
+        positions += len(row)
+    bound = BOUNDS[kept] * max(scale, 1.0)
+    told = str(arithmetic).removeprefix("torch.")
+    return Proof(largest, scale, bound, equal / positions, positions, kept, told)

@@ -1,0 +1,82 @@
+"""LoRA: small low-rank matrices beside the frozen weights.
+
+Hu et al. 2021, https://arxiv.org/abs/2106.09685; through PEFT.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ftune.recipe.base import Section
+
+
+class Config(Section):
+    """Settings of PEFT's ``LoraConfig``."""
+
+    r: Annotated[int, Field(ge=1)] = 16
+    """Rank: width of the added matrices."""
+    lora_alpha: Annotated[int, Field(ge=1)] = 32
+    """Their product is scaled by ``lora_alpha / r``."""
+    lora_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of their inputs that is dropped in training."""
+    target_modules: str | tuple[str, ...] = "all-linear"
+    """Which layers: ``all-linear`` (all but the head), a list of names, or a regular expression."""
+    modules_to_save: tuple[str, ...] = ()
+    """Modules that are trained whole and saved with the adapter."""
+    use_rslora: bool = False
+    """Scale by ``lora_alpha / sqrt(r)`` instead, which suits high ranks (arXiv 2312.03732)."""
+    use_dora: bool = False
+    """Train the length of each weight column apart from its direction (arXiv 2402.09353)."""
+    init_lora_weights: Literal[True, "gaussian", "orthogonal", "olora", "pissa"] = True
+    """Start: true (no change at first) or gaussian; orthogonal starts beside the base's function,
+    olora and pissa move the largest parts of the base's own weights into the adapter."""
+    bias: Literal["none", "all", "lora_only"] = "none"
+    """Which biases of the base are trained too."""
+
+
+def peft_config(model: Any, config: Config, tokenizer: Any) -> Any:
+    """PEFT's ``LoraConfig`` for ``config``; tokens that the recipe adds are trained with it."""
+    from ftune.model.attaching import check_targets, is_tied, token_indices
+    from ftune.model.quiet import quiet
+
+    with quiet():
+        from peft import LoraConfig
+
+    check_targets(model, config.target_modules, "tune.target_modules")
+    if config.modules_to_save:
+        check_targets(model, config.modules_to_save, "tune.modules_to_save")
+    targets = config.target_modules
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=config.r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        modules_to_save=list(config.modules_to_save) or None,
+        use_rslora=config.use_rslora,
+        use_dora=config.use_dora,
+        init_lora_weights=config.init_lora_weights,
+        bias=config.bias,
+        trainable_token_indices=token_indices(model, tokenizer, config.modules_to_save),
+        ensure_weight_tying=bool(config.modules_to_save) and is_tied(model),
+    )
+
+
+def attach(model: Any, config: Config, tokenizer: Any) -> Any:
+    """``model`` with LoRA layers; only these, and the rows of added tokens, are trained.
+
+    Raises:
+        ModelError: a target matches nothing, or PEFT can't do this on this base.
+    """
+    from ftune.errors import ModelError
+    from ftune.model import attaching
+
+    decomposed = config.init_lora_weights in ("olora", "pissa")
+    if decomposed and attaching.quantized_bits(model):
+        raise ModelError(
+            f"tune.init_lora_weights: {config.init_lora_weights} takes weights out of the base, "
+            "which a quantized base does not let it; take true or gaussian"
+        )
+    return attaching.attach(model, peft_config(model, config, tokenizer))

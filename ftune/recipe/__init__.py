@@ -1,0 +1,1 @@
+"""YAML text to one frozen Recipe, and every problem of it told at once."""

@@ -1,0 +1,258 @@
+"""Rules across sections: what would be read past, or can't go together.
+
+A rule is a function that gives problems of a recipe; all in ``RULES`` and ``names.RULES`` are run.
+None may ask whether a key was written or left out: a resolved recipe has them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ftune.recipe import names
+from ftune.recipe.places import KeyPath, Problem, dotted
+from ftune.recipe.schema import Evaluate, Generation, Quantization, Recipe, Train
+from ftune.recipe.view import View
+
+# Rules get a Recipe, or a View of one that reads alike.
+Rule = Callable[[Any], Iterator[Problem]]
+
+
+def check(recipe: Recipe, folder: Path, faulty: list[KeyPath]) -> list[Problem]:
+    """All problems that the rules find; relative paths start at ``folder``.
+
+    A rule that reads a key in ``faulty`` is not heard: that key stands at its default here.
+    """
+    spoiled = [".".join(s for s in path if isinstance(s, str)) for path in faulty]
+    found: list[Problem] = []
+    everything = tuple(Recipe.model_fields)
+    on_paths: list[Rule] = [partial(rule, folder=folder) for rule in names.RULES]
+    for rule in [*RULES, *on_paths]:
+        reads: set[str] = set()
+        problems = list(rule(View(recipe, "", everything, reads)))
+        if not any(_touch(key, bad) for key in reads for bad in spoiled):
+            found += problems
+    return found
+
+
+def _touch(key: str, bad: str) -> bool:
+    return key == bad or key.startswith(f"{bad}.") or bad.startswith(f"{key}.")
+
+
+def _unread(path: KeyPath, value: Any, default: Any, why: str) -> Iterator[Problem]:
+    """A problem if the value differs from the default, though nothing reads it."""
+    if value != default:
+        yield Problem(path, f"{dotted(path)} has no effect {why}")
+
+
+def quantization(recipe: Any) -> Iterator[Problem]:
+    """4 or 8 bits, and only the keys of what is chosen."""
+    settings = recipe.model.quantization
+    at = ("model", "quantization")
+    if settings is None:
+        return
+    if settings.load_in_4bit and settings.load_in_8bit:
+        yield Problem(
+            (*at, "load_in_8bit"),
+            "model.quantization: load_in_4bit and load_in_8bit exclude each other; keep one",
+        )
+        return
+    if not settings.load_in_4bit and not settings.load_in_8bit:
+        yield Problem(
+            at,
+            "model.quantization quantizes nothing; set load_in_4bit: true or load_in_8bit: "
+            "true, or remove it",
+        )
+        return
+    other = "bnb_4bit" if settings.load_in_8bit else "llm_int8"
+    need = "load_in_4bit" if settings.load_in_8bit else "load_in_8bit"
+    for key, field in Quantization.model_fields.items():
+        if key.startswith(other):
+            why = f"without {need}; remove it, or set {need}: true instead"
+            yield from _unread((*at, key), getattr(settings, key), field.default, why)
+
+
+def method(recipe: Any) -> Iterator[Problem]:
+    """What a tuning method asks of the model."""
+    name, settings = recipe.tune.name, recipe.model.quantization
+    at = ("tune", "method")
+    if name == "qlora" and not (settings and settings.load_in_4bit):
+        yield Problem(
+            at,
+            "tune.method: qlora needs a base in 4 bits; set model.quantization.load_in_4bit: "
+            "true, or write method: lora",
+        )
+    if name == "full" and settings and (settings.load_in_4bit or settings.load_in_8bit):
+        yield Problem(
+            at,
+            "tune.method: full trains every weight, and quantized ones can't be trained; "
+            "remove model.quantization, or write method: qlora",
+        )
+    if name == "prompt_tuning" and recipe.data.packing:
+        yield Problem(
+            ("data", "packing"),
+            "data.packing: prompt_tuning puts its virtual tokens before a "
+            "line, so packed examples would have to share them; write packing: false",
+        )
+    if (
+        name == "full"
+        and recipe.model.dtype == "float16"
+        and recipe.distributed.mixed_precision == "fp16"
+    ):
+        yield Problem(
+            ("model", "dtype"),
+            "model.dtype: full tuning under mixed_precision fp16 keeps its "
+            "weights in float32; write dtype: float32",
+        )
+
+
+def held_out(recipe: Any) -> Iterator[Problem]:
+    """What looks at the loss on ``data.eval`` needs such rows."""
+    train = recipe.train
+    if not recipe.data.eval:
+        wants = {
+            "load_best_model_at_end": train.load_best_model_at_end,
+            "early_stopping_patience": train.early_stopping_patience,
+            "eval_steps": train.eval_steps,
+        }
+        for key, value in wants.items():
+            if value:
+                yield Problem(
+                    ("train", key),
+                    f"train.{key} needs held-out rows; add data.eval, a share such "
+                    f"as 0.05 or a list of sources, or remove {key}",
+                )
+    if train.early_stopping_patience is None:
+        yield from _unread(
+            ("train", "early_stopping_threshold"),
+            train.early_stopping_threshold,
+            0.0,
+            "without early_stopping_patience; set that too, or remove it",
+        )
+
+
+def shares(recipe: Any) -> Iterator[Problem]:
+    """Shares that are held out leave rows to train on."""
+    parts = [s for s in (recipe.data.eval, recipe.data.test) if isinstance(s, float)]
+    if sum(parts) >= 1.0:
+        yield Problem(
+            ("data", "test"),
+            f"data.eval and data.test take {sum(parts):g} of the training rows, "
+            "which leaves none; lower them to below 1 together",
+        )
+
+
+def schedule(recipe: Any) -> Iterator[Problem]:
+    """One way to say the warm-up, and a schedule that has one."""
+    train = recipe.train
+    if train.warmup_steps is not None and train.warmup_ratio:
+        yield Problem(
+            ("train", "warmup_ratio"),
+            "train.warmup_ratio and train.warmup_steps say the same thing twice; keep one",
+        )
+    if train.lr_scheduler_type == "constant" and (train.warmup_ratio or train.warmup_steps):
+        yield Problem(
+            ("train", "lr_scheduler_type"),
+            "train.lr_scheduler_type: constant has no warm-up; "
+            "write constant_with_warmup, or remove the warm-up",
+        )
+
+
+def batches(recipe: Any) -> Iterator[Problem]:
+    """A micro-batch is counted in examples or in tokens."""
+    train, data = recipe.train, recipe.data
+    if train.tokens_per_batch is None:
+        return
+    size = "per_device_train_batch_size"
+    yield from _unread(
+        ("train", size),
+        train.per_device_train_batch_size,
+        Train.model_fields[size].default,
+        "beside tokens_per_batch, which fills a batch by its tokens; remove one of them",
+    )
+    if data.packing and train.tokens_per_batch < data.max_length:
+        yield Problem(
+            ("train", "tokens_per_batch"),
+            f"train.tokens_per_batch: {train.tokens_per_batch} is "
+            f"less than a packed line of data.max_length ({data.max_length}); raise it",
+        )
+
+
+def optimizer(recipe: Any) -> Iterator[Problem]:
+    """The keys of AdamW go with AdamW."""
+    train = recipe.train
+    if "adamw" not in train.optim:
+        for key in ("adam_beta1", "adam_beta2", "adam_epsilon"):
+            why = f"with optim: {train.optim}; remove it, or write optim: adamw_torch"
+            default = Train.model_fields[key].default
+            yield from _unread(("train", key), getattr(train, key), default, why)
+
+
+def metrics(recipe: Any) -> Iterator[Problem]:
+    """Metrics need rows, and each is named once."""
+    chosen = recipe.evaluate.metrics
+    if chosen and not recipe.data.test:
+        yield Problem(
+            ("evaluate", "metrics"),
+            "evaluate.metrics needs rows to score; add data.test, a share "
+            "such as 0.05 or a list of sources, or remove the metrics",
+        )
+    seen = []
+    for i, metric in enumerate(chosen):
+        if metric.name in seen:
+            said = f"evaluate.metrics[{i}]: {metric.name} is there already; keep one of them"
+            yield Problem(("evaluate", "metrics", i), said)
+        seen.append(metric.name)
+    if recipe.data.test and not chosen:
+        default = Evaluate.model_fields["group_references"].default
+        why = "without evaluate.metrics; add some, or remove it"
+        at = ("evaluate", "group_references")
+        yield from _unread(at, recipe.evaluate.group_references, default, why)
+
+
+def generation(recipe: Any) -> Iterator[Problem]:
+    """Sampling keys go with sampling."""
+    settings = recipe.evaluate.generation
+    at = ("evaluate", "generation")
+    if not settings.do_sample:
+        for key in ("temperature", "top_k", "top_p"):
+            default = Generation.model_fields[key].default
+            why = "without sampling; set do_sample: true, or remove it"
+            yield from _unread((*at, key), getattr(settings, key), default, why)
+    elif settings.num_beams > 1:
+        yield Problem(
+            (*at, "num_beams"),
+            "evaluate.generation.num_beams: beam search draws nothing; set "
+            "do_sample: false, or num_beams: 1",
+        )
+
+
+def texts(recipe: Any) -> Iterator[Problem]:
+    """Texts that must not be empty, and stand once."""
+    lists = {
+        ("evaluate", "generation", "stop"): recipe.evaluate.generation.stop,
+        ("model", "add_tokens"): recipe.model.add_tokens,
+    }
+    for at, values in lists.items():
+        for i, text in enumerate(values):
+            where = dotted((*at, i))
+            if not text:
+                yield Problem((*at, i), f"{where} is an empty text; remove it")
+            elif text in values[:i]:
+                yield Problem((*at, i), f"{where}: {text!r} is there already; keep one of them")
+
+
+RULES: tuple[Rule, ...] = (
+    quantization,
+    method,
+    held_out,
+    shares,
+    schedule,
+    batches,
+    optimizer,
+    metrics,
+    generation,
+    texts,
+)

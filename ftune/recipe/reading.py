@@ -1,0 +1,88 @@
+"""A recipe file and overrides -> one frozen Recipe, or all that is wrong with them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftune.errors import RecipeError
+from ftune.recipe import wording
+from ftune.recipe.checks import check
+from ftune.recipe.choices import Choosing, complete
+from ftune.recipe.overrides import apply_overrides
+from ftune.recipe.places import Places, Problem
+from ftune.recipe.schema import Recipe
+from ftune.recipe.source_text import read_text
+from ftune.recipe.validating import validated
+from ftune.recipe.yaml_tree import Fault, parse
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A recipe, the file at which its relative paths start, and the text that was read."""
+
+    recipe: Recipe
+    path: Path
+    text: str
+
+
+def load_recipe(
+    path: str | Path, overrides: Iterable[str] = (), home: str | Path | None = None
+) -> Loaded:
+    """The recipe in the file ``path`` with the overrides (``key=value``) set.
+
+    ``name`` is by default the file's name without its ending. ``home`` is the recipe that a
+    resolved one was made of: it becomes ``Loaded.path``, so that relative paths start there.
+
+    Raises:
+        RecipeError: one line for each problem, ``file:line:col: what is wrong; what to do``.
+    """
+    path = Path(path)
+    text = read_text(path)
+    plain, places, faults = parse(text, str(path))
+    plain = apply_overrides(plain, tuple(overrides), places)
+    if not isinstance(plain, dict):
+        said = f"a recipe must be keys, got {wording.shown(plain)}"
+        raise RecipeError(f"{path}:1:1: {said}; begin with `model:`")
+    home = Path(home) if home else path
+    recipe, problems = read(plain, home)
+    lines = told(problems, faults, places)
+    if lines or recipe is None:
+        raise RecipeError(*lines)
+    return Loaded(recipe, home, text)
+
+
+def read(plain: dict[str, Any], path: Path) -> tuple[Recipe | None, list[Problem]]:
+    """The recipe that plain values make, with all problems; ``path`` gives its name and folder."""
+    choosing = Choosing()
+    chosen = choosing.recipe({"name": path.stem, **plain})
+    recipe, problems = validated(Recipe, chosen)
+    problems = choosing.problems + problems
+    if recipe is not None and complete(chosen):
+        problems += check(recipe, path.parent, [p.path for p in problems])
+    pointed = [p.points for p in problems if p.points]
+    # A foreign name tells where its value belongs: then the section is not missing, but misplaced.
+    problems = [
+        p for p in problems if not p.missing or not any(_leads_to(target, p) for target in pointed)
+    ]
+    return recipe, problems
+
+
+def _leads_to(target: str, problem: Problem) -> bool:
+    """Whether the key ``target`` lies in what ``problem`` misses."""
+    names = tuple(s for s in problem.path if isinstance(s, str))
+    return tuple(target.split("."))[: len(names)] == names
+
+
+def told(problems: list[Problem], faults: list[Fault], places: Places) -> tuple[str, ...]:
+    """All problems as lines in the order of their places; at a fault of the YAML only that."""
+    marks = {mark for mark, _ in faults}
+    sorted_lines = [((0, *m), f"{places.file}:{m[0]}:{m[1]}: {what}") for m, what in faults]
+    for problem in problems:
+        order, _ = places.find(problem.path, problem.at_key)
+        if order[0] or order[1:] not in marks:
+            sorted_lines.append((order, places.line(problem)))
+    sorted_lines.sort(key=lambda pair: pair[0])
+    return tuple(dict.fromkeys(line for _, line in sorted_lines))

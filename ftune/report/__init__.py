@@ -1,0 +1,1 @@
+"""JSON, Markdown and pictures from what the stages wrote; no torch."""

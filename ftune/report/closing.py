@@ -1,0 +1,19 @@
+"""What is said at the end of a run: what to try next."""
+
+from __future__ import annotations
+
+import shlex
+
+from ftune.report.gather import Gathered
+
+
+def next_steps(run: Gathered) -> tuple[tuple[str, str], ...]:
+    """Commands that make sense now, each with what it does."""
+    folder = shlex.quote(str(run.folder))
+    if run.state != "done":
+        return ((f"ftune runs show {folder}", "see how far it came"),)
+    steps = [(f"ftune generate {folder} --chat", "talk to the tuned model")]
+    if run.method not in ("full", ""):
+        steps.append((f"ftune merge {folder}", "put the adapter into the base model"))
+    steps.append((f"ftune runs show {folder}", "see this again, with samples"))
+    return tuple(steps)

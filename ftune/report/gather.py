@@ -1,0 +1,95 @@
+"""Everything a run wrote about itself, read into one frozen structure.
+
+A run directory may be of a run that is under way, failed or was killed: what isn't there is empty.
+The figures that the stages give, by the key of their report.json's ``figures``:
+
+* format: ``ledger`` {"train": [one mapping of counts per source], "eval": [...]}, ``totals``
+* load: ``parameters``, ``trainable``, ``trainable_percent``, ``bytes``, ``dtype``, ``device``
+* train: ``steps``, ``epochs``, ``final_loss``, ``best_loss``,
+  ``trained_tokens``, ``tokens_per_second``, ``seconds``, ``peak_memory_bytes``
+* evaluate: ``metrics`` (see ``scores``), ``rows``, ``seconds``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftune.report.samples import Sample, read_samples
+from ftune.report.scores import Score, scores
+from ftune.report.series import Series, read_series
+from ftune.report.state import state_of
+from ftune.report.tolerant import items, mapping, read_json, read_yaml, text
+
+STAGES = ("format", "load", "train", "evaluate")
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """One run, as it was found."""
+
+    folder: Path
+    name: str
+    id: str
+    state: str  # as in run.json, or "killed", or "unknown" where there is no run.json
+    facts: Mapping[str, Any]  # run.json
+    recipe: Mapping[str, Any]  # with every default
+    environment: Mapping[str, Any]
+    stages: Mapping[str, Mapping[str, Any]]  # report.json of each stage that wrote one
+    series: Series
+    samples: tuple[Sample, ...]
+    problems: tuple[str, ...]  # what could not be read
+
+    def figures(self, stage: str) -> Mapping[str, Any]:
+        """The figures of a stage; empty if it wrote none."""
+        return mapping(self.stages.get(stage, {}).get("figures"))
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """The metrics, in the recipe's order."""
+        return scores(self.figures("evaluate"))
+
+    @property
+    def method(self) -> str:
+        """The tuning method; empty if the recipe isn't there."""
+        return text(mapping(self.recipe.get("tune")).get("method"))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the stages warned of, each with its stage, and what could not be read."""
+        said = [
+            f"{name}: {text(line)}"
+            for name, report in self.stages.items()
+            for line in items(report.get("warnings"))
+        ]
+        return (*said, *self.problems)
+
+
+def gather(folder: Path, whole: bool = True) -> Gathered:
+    """Reads the run in ``folder``; never fails on what it finds there.
+
+    Without ``whole``, metrics.jsonl and predictions.jsonl, which may be long, are not read.
+    """
+    problems: list[str] = []
+    facts = read_json(folder / "run.json", problems)
+    stages = {name: read_json(folder / name / "report.json", problems) for name in STAGES}
+    series = Series()
+    samples: tuple[Sample, ...] = ()
+    if whole:
+        series = read_series(folder / "train" / "metrics.jsonl", problems)
+        samples = read_samples(folder / "evaluate" / "predictions.jsonl", problems)
+    return Gathered(
+        folder=folder,
+        name=text(facts.get("name")) or folder.absolute().parent.name,
+        id=text(facts.get("id")) or folder.absolute().name,
+        state=state_of(folder, facts),
+        facts=facts,
+        recipe=read_yaml(folder / "recipe.resolved.yaml", problems),
+        environment=read_json(folder / "environment.json", problems),
+        stages={name: report for name, report in stages.items() if report},
+        series=series,
+        samples=samples,
+        problems=tuple(problems),
+    )

@@ -1,0 +1,51 @@
+"""How a run stands: what it says of itself, and whether its process is still there."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ftune.report.tolerant import number, read_json, text
+
+
+def state_of(folder: Path, facts: Mapping[str, Any]) -> str:
+    """running, interrupted, failed or done, as run.json says; "killed" if it says running but the
+    process that held the run is gone; "unknown" without a run.json."""
+    state = text(facts.get("state")) or "unknown"
+    return "killed" if state == "running" and not _held(folder) else state
+
+
+def _held(folder: Path) -> bool:
+    """Whether the process named in lock.json lives; of another machine's process we can't tell."""
+    holder = read_json(folder / "lock.json", [])
+    pid = number(holder.get("pid"))
+    if pid is None:
+        return False
+    if holder.get("host") != socket.gethostname():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True  # it is there, and somebody else's
+    return True
+
+
+def moment(facts: Mapping[str, Any], key: str = "started") -> datetime | None:
+    """A time in run.json; one without a time zone is taken as UTC."""
+    try:
+        when = datetime.fromisoformat(text(facts.get(key)))
+    except ValueError:
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def when(facts: Mapping[str, Any], key: str = "started") -> str:
+    """The same for people, in local time; empty if it isn't there."""
+    found = moment(facts, key)
+    return found.astimezone().strftime("%Y-%m-%d %H:%M:%S") if found else ""

@@ -1,0 +1,1 @@
+"""The run directory: paths, atomic writes, lock, fingerprints, the pipeline of stages."""

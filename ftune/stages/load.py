@@ -1,0 +1,49 @@
+"""Stage load: the base model, quantized if asked, with what is to be trained attached."""
+
+from __future__ import annotations
+
+from ftune.recipe.view import View
+from ftune.run.stage import Context, Place, Stage
+from ftune.stages.models import MODEL_KEYS, base_identity, fresh
+from ftune.types import Report
+
+
+def _identity(recipe: View, place: Place) -> dict[str, object]:
+    return {"base": base_identity(recipe, place.allow_remote_code)}
+
+
+def _run(context: Context) -> Report:
+    from ftune.model.sizes import count
+
+    tuned = fresh(context.recipe, context.around.place.allow_remote_code)
+    context.around.shared["tuned"] = tuned
+    sizes = count(tuned.model)
+    facts = tuned.base.facts
+    figures = {
+        **facts,
+        "name": context.recipe.model.name_or_path,
+        "method": context.recipe.tune.name,
+        "identity": tuned.base.identity,
+        "parameters": sizes.total,
+        "trainable": sizes.trainable,
+        "trainable_percent": 100 * sizes.trainable / sizes.total,
+    }
+    line = (
+        f"{context.recipe.model.name_or_path}: {facts['parameters']:,} parameters in "
+        f"{facts['dtype']} on {facts['device']}, {facts['bytes'] / 1e6:,.1f} MB; "
+        f"{context.recipe.tune.name} trains {sizes.trainable:,} "
+        f"({figures['trainable_percent']:.2f}%)"
+    )
+    context.around.progress.say(f"load: {line}")
+    return Report("load", figures, (line,))
+
+
+LOAD = Stage(
+    name="load",
+    version=1,
+    reads=(*MODEL_KEYS, "tune", "train.seed"),
+    needs=(),
+    writes=("report.json",),
+    identity=_identity,
+    run=_run,
+)

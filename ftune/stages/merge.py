@@ -1,0 +1,66 @@
+"""Behind ``ftune merge``: a run's adapter and its base as one model, with its proof."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ftune.errors import RecipeError
+from ftune.run import atomic
+from ftune.run.directory import RunDirectory
+from ftune.run.lock import locked
+from ftune.run.progress import Progress
+from ftune.stages.target import Found
+from ftune.types import Report
+
+ROWS = 16  # of the run's own data, on which base + adapter and the merged model are compared
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def merge_run(
+    found: Found, output: Path | None, dtype: str, allow_code: bool, progress: Progress
+) -> Report:
+    """Merges the run's adapter; the model stands in ``output``, or in ``merged`` of the run.
+
+    Raises:
+        RecipeError: ``dtype`` is none of those there are.
+        RunError: the run is not trained.
+        ModelError: there is nothing to merge, or the merged model is not equal.
+    """
+    from ftune.model.merging import merge
+
+    if dtype not in DTYPES:
+        raise RecipeError(f"--dtype: {dtype!r} is none of {', '.join(DTYPES)}")
+    run = found.trained()
+    folder = output or run.folder / "merged"
+    with locked(run.folder):
+        proof = merge(
+            found.loaded.recipe.model,
+            run.stage("train") / "adapter",
+            folder,
+            rows=_rows(run),
+            dtype=dtype,  # type: ignore[arg-type]
+            allow_code=allow_code,
+            progress=progress,
+        )
+    figures: dict[str, Any] = {"output": str(folder), "run": str(run), **asdict(proof)}
+    atomic.write_json(folder / "ftune_merge.json", figures)
+    summary = (
+        f"merged into {folder} ({proof.dtype})",
+        f"compared with base + adapter on {proof.positions:,} tokens: logits differ by at most "
+        f"{proof.largest:.2e} (allowed {proof.bound:.2e}), "
+        f"{100 * proof.equal_greedy:.2f}% of greedy tokens are equal",
+    )
+    return Report("merge", figures, summary)
+
+
+def _rows(run: RunDirectory) -> list[list[int]]:
+    """Token rows that the run held out, or trained on if it held none out."""
+    from ftune.data.store import TokenStore
+
+    for name in ("eval.arrow", "train.arrow"):
+        path = run.stage("format") / name
+        if path.is_file() and len(store := TokenStore(path)):
+            return [store[i][0].tolist() for i in range(min(ROWS, len(store)))]
+    return []

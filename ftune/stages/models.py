@@ -1,0 +1,62 @@
+"""Models as the stages need them: the base with a fresh adapter, or with a trained one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftune.recipe.view import View
+from ftune.registry import METHODS
+from ftune.run.progress import Progress
+
+MODEL_KEYS = ("model", "distributed.mixed_precision")
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A base and the model that is tuned on it; the tuned one stands on the base's modules."""
+
+    base: Any  # ftune.model.loading.Loaded
+    model: Any
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer, with the recipe's added tokens."""
+        return self.base.tokenizer
+
+
+def load_base(recipe: View, allow_code: bool) -> Any:
+    """The base model as the recipe's model section says."""
+    from ftune.model.loading import load_model, load_tokenizer
+
+    tokenizer = load_tokenizer(recipe.model, allow_code)
+    return load_model(
+        recipe.model, tokenizer, recipe.distributed.mixed_precision, allow_code=allow_code
+    )
+
+
+def fresh(recipe: View, allow_code: bool) -> Tuned:
+    """The base with an adapter that is not trained yet; new weights follow from the seed."""
+    from transformers import set_seed
+
+    base = load_base(recipe, allow_code)
+    set_seed(recipe.train.seed)
+    method = METHODS.load(recipe.tune.name)
+    return Tuned(base, method.attach(base.model, recipe.tune.config, base.tokenizer))
+
+
+def trained(recipe: View, allow_code: bool, adapter: Path, progress: Progress) -> Tuned:
+    """The base with the adapter that a run saved."""
+    from ftune.model import adapters
+
+    base = load_base(recipe, allow_code)
+    return Tuned(base, adapters.load(base, adapter, progress=progress))
+
+
+def base_identity(recipe: View, allow_code: bool) -> dict[str, Any]:
+    """What the recipe's model name stands for: sha256 or commit."""
+    from ftune.model.resolve import locate
+
+    code = recipe.model.trust_remote_code and allow_code
+    return locate(recipe.model.name_or_path, recipe.model.revision, code).identity

@@ -1,0 +1,123 @@
+"""The four stages as one piece of work: which run they belong to, and its record."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ftune import environment
+from ftune.errors import Interrupted
+from ftune.recipe.reading import Loaded
+from ftune.recipe.resolved import to_yaml
+from ftune.run import atomic, directory, machine
+from ftune.run.directory import RunDirectory
+from ftune.run.lock import locked
+from ftune.run.pipeline import fingerprints, run_stages
+from ftune.run.progress import Progress
+from ftune.run.signals import stop_flag
+from ftune.run.stage import Place, Surroundings
+from ftune.stages.evaluate import EVALUATE
+from ftune.stages.format import FORMAT
+from ftune.stages.load import LOAD
+from ftune.stages.train import TRAIN
+
+STAGES = (FORMAT, LOAD, TRAIN, EVALUATE)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for besides the recipe."""
+
+    fresh: bool = False
+    only_format: bool = False
+    allow_remote_code: bool = False
+
+
+def train_recipe(loaded: Loaded, wish: Wish, progress: Progress) -> RunDirectory:
+    """Runs the stages of a recipe in the run that belongs to it, and gives that run."""
+    recipe = loaded.recipe
+    place = Place(loaded.path.parent, wish.allow_remote_code)
+    reads: set[str] = set()
+    with stop_flag() as stop:
+        prints = fingerprints(STAGES, recipe, place, reads)
+        run = choose(Path(recipe.runs_dir), recipe.name, prints["train"], wish.fresh)
+        with locked(run.folder):
+            progress.say(f"run directory: {run}")
+            _begin(run, loaded, prints["train"], progress)
+            around = Surroundings(run, place, progress, stop)
+            stages = STAGES[:1] if wish.only_format else STAGES
+            _keep_record(run, lambda: run_stages(stages, recipe, around, prints, reads))
+            if wish.only_format:
+                run.note(state="interrupted")
+    return run
+
+
+def choose(runs_dir: Path, name: str, key: str, fresh: bool) -> RunDirectory:
+    """The newest run whose training has this fingerprint, or a new one beside the others.
+
+    A changed evaluation belongs to the same run, since it doesn't change the model.
+    """
+    if not fresh:
+        for run in directory.existing(runs_dir, name):
+            if run.state().get("fingerprint") == key:
+                return run
+    return directory.create(runs_dir, name)
+
+
+def _begin(run: RunDirectory, loaded: Loaded, key: str, progress: Progress) -> None:
+    """Writes the run's record, and says what differs from the last time."""
+    record = run.folder / "environment.json"
+    now = machine.describe()
+    if record.is_file():
+        for line in machine.differences(atomic.read_json(record), now):
+            progress.warn(f"since this run began: {line}")
+    else:
+        atomic.write_json(record, now)
+    atomic.write_text(run.folder / "recipe.yaml", loaded.text)
+    atomic.write_text(run.resolved_file, to_yaml(loaded.recipe))
+    state = run.state()
+    run.note(
+        name=run.name,
+        id=run.id,
+        fingerprint=key,
+        recipe=str(loaded.path),
+        started=state.get("started", _now()),
+        starts=state.get("starts", 0) + 1,
+        state="running",
+        finished=None,
+        error=None,
+        command=["ftune", *sys.argv[1:]],
+        offline=environment.offline(),
+    )
+
+
+def _keep_record(run: RunDirectory, work: Callable[[], object]) -> None:
+    """Does the work, and notes in run.json how it ended."""
+    from ftune.report.write import write_run_report
+
+    before = run.state().get("seconds", 0.0)
+    started = time.monotonic()
+
+    def note(state: str, error: str | None = None) -> None:
+        seconds = round(before + time.monotonic() - started, 3)
+        run.note(state=state, error=error, finished=_now(), seconds=seconds)
+
+    try:
+        work()
+    except Interrupted as error:
+        note("interrupted", str(error))
+        write_run_report(run.folder)
+        raise
+    except BaseException as error:
+        note("failed", f"{type(error).__name__}: {error}")
+        raise
+    note("done")
+    write_run_report(run.folder)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

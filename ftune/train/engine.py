@@ -1,0 +1,124 @@
+"""What a training runs on: accelerate, the model made ready for it, optimizer and schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ftune.errors import RecipeError
+from ftune.train import isolation, optim
+from ftune.train.job import Job
+
+
+@dataclass(frozen=True)
+class Engine:
+    """``model`` is what is called in training; ``plain`` is the same without wrappers."""
+
+    accelerator: Any
+    model: torch.nn.Module
+    plain: torch.nn.Module
+    optimizer: Any
+    schedule: torch.optim.lr_scheduler.LambdaLR
+    device: torch.device
+
+    @property
+    def processes(self) -> int:
+        """How many processes train together."""
+        return int(self.accelerator.num_processes)
+
+    @property
+    def process(self) -> int:
+        """The number of this one."""
+        return int(self.accelerator.process_index)
+
+    def trained(self) -> dict[str, torch.nn.Parameter]:
+        """Trainable parameters by name."""
+        return {n: p for n, p in self.plain.named_parameters() if p.requires_grad}
+
+    def total(self, number: float) -> float:
+        """The sum of a number over all processes."""
+        if self.processes == 1:
+            return number
+        wide = torch.float32 if self.device.type == "mps" else torch.float64
+        tensor = torch.tensor(number, dtype=wide, device=self.device)
+        return float(self.accelerator.reduce(tensor, reduction="sum").item())
+
+
+@contextmanager
+def ready(job: Job, total: int) -> Iterator[Engine]:
+    """The engine for a training of ``total`` steps; afterwards the model is as it came.
+
+    Raises:
+        ModelError: nothing is trainable, or packed rows would see each other.
+        RecipeError: precision, optimizer or checkpointing can't be had with this model or device.
+    """
+    settings, model = job.settings, job.model
+    was_training = model.training
+    device = next((p.device for p in model.parameters() if p.requires_grad), torch.device("cpu"))
+    optimizer = optim.build_optimizer(model, settings, job.progress)
+    schedule = optim.build_schedule(optimizer, settings, total)
+    isolation.check(job)
+    if settings.gradient_checkpointing:
+        _checkpoint_activations(model)
+    accelerator = _accelerator(job, device)
+    prepared = accelerator.prepare_model(model, device_placement=False)
+    engine = Engine(
+        accelerator=accelerator,
+        model=prepared,
+        plain=model,
+        optimizer=accelerator.prepare_optimizer(optimizer, device_placement=False),
+        schedule=schedule,
+        device=device,
+    )
+    try:
+        yield engine
+    finally:
+        for tracker in accelerator.trackers:
+            tracker.finish()
+        accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
+        model.__dict__.pop("forward", None)  # what mixed precision put over the class's own
+        if settings.gradient_checkpointing:
+            model.gradient_checkpointing_disable()
+        optimizer.zero_grad(set_to_none=True)
+        model.train(was_training)
+
+
+def _accelerator(job: Job, device: torch.device) -> Any:
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, GradientState
+
+    # Its state is shared by all of a process: what another training left there must not reach us.
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    GradientState._reset_state()
+    wanted = job.mixed_precision
+    refused = RecipeError(
+        f"distributed.mixed_precision: {wanted} can't be had on {device.type}; use no"
+    )
+    if wanted == "fp16" and device.type == "cpu":  # accelerate would silently use 32 bits
+        raise refused
+    try:
+        accelerator = Accelerator(
+            mixed_precision=wanted,
+            cpu=device.type == "cpu",
+            log_with=list(job.settings.report_to) or None,
+            project_dir=str(job.folder),
+        )
+    except ValueError as error:
+        raise refused from error
+    # The loop divides by itself; a launcher's environment must not make accelerate do it again.
+    accelerator.gradient_accumulation_steps = 1
+    return accelerator
+
+
+def _checkpoint_activations(model: Any) -> None:
+    try:
+        # It takes care of inputs that need no gradient themselves, too (adapters).
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    except (ValueError, AttributeError) as error:
+        raise RecipeError(
+            f"train.gradient_checkpointing: this model has none ({error}); set it to false"
+        ) from error

@@ -1,0 +1,41 @@
+"""The loss on held-out rows, during training."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from ftune.errors import RunError
+from ftune.train.engine import Engine
+from ftune.train.job import Job
+from ftune.train.stepping import to_device
+
+
+@torch.no_grad()
+def evaluation_loss(engine: Engine, job: Job) -> float | None:
+    """Mean loss over all trained tokens of the evaluation rows; None if asked to stop meanwhile.
+
+    It is the objective's own loss, without dropout, summed and divided once by the global count.
+
+    Raises:
+        RunError: the loss is not finite, or no token of these rows is trained.
+    """
+    assert job.eval_collate is not None
+    engine.plain.eval()
+    total, count = 0.0, 0
+    with job.progress.meter("evaluate", len(job.eval_batches), "batches") as meter:
+        for done, micro in enumerate(job.eval_batches[engine.process :: engine.processes]):
+            if job.stop and engine.processes == 1:
+                return None
+            batch = to_device(job.eval_collate(micro), engine.device)
+            result = job.objective.loss(engine.plain, batch, job.objective_config)
+            total += float(result.total)
+            count += result.count
+            meter.update((done + 1) * engine.processes, loss=f"{total / max(1, count):.4f}")
+    total, count = engine.total(total), int(engine.total(count))
+    if not count:
+        raise RunError("data.eval: none of its tokens is trained; check data.template and train_on")
+    if not math.isfinite(total):
+        raise RunError(f"the loss on data.eval is {total / count}; nothing is saved from here on")
+    return total / count

@@ -1,0 +1,106 @@
+"""What the loop is handed and what it gives back: plain values and callables, no recipe, no files.
+
+A stage builds the ``Job``; the loop knows neither where rows come from nor how a model is tuned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ftune.recipe.schema import Train
+from ftune.run.progress import Progress, Silent
+from ftune.run.signals import StopFlag
+from ftune.types import Batch, LossSum
+
+Micro = Any  # what names the rows of a micro-batch; only the job's own ``collate`` looks inside
+
+
+class Step(Protocol):
+    """One optimizer step over all processes; ``ftune.data.steps.Step`` is one."""
+
+    @property
+    def micros(self) -> Sequence[Sequence[Micro]]:
+        """By process, equally many for each."""
+
+    @property
+    def targets(self) -> int:
+        """Trained tokens of all micro-batches of all processes; the loss is divided by it."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens without padding."""
+
+    @property
+    def rows(self) -> int:
+        """Rows, each counted once."""
+
+
+class Plan(Protocol):
+    """The order of training; ``ftune.data.batching.Plan`` is one."""
+
+    def counts(self, epochs: float, max_steps: int | None = None) -> tuple[int, ...]:
+        """Steps of each epoch."""
+
+    def epoch(self, number: int) -> Sequence[Step]:
+        """The steps of an epoch, counted from 0; the same ones at each call."""
+
+
+class Objective(Protocol):
+    """A module of ``train/objectives``."""
+
+    def loss(self, model: Any, batch: Batch, config: Any) -> LossSum:
+        """The loss of a batch as a sum and a count."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training, ready to run.
+
+    ``collate(micro)`` and ``eval_collate(micro)`` give the batch of a micro-batch on the CPU.
+    ``settings`` is the recipe's train section, or a View of it. ``folder`` is the stage's own: the
+    loop writes ``metrics.jsonl`` and ``checkpoints/`` there. ``identity`` is what a checkpoint must
+    have been made with to be gone on from; the loop adds its own part (processes, steps,
+    parameters). ``describe(row)`` says where a row of the tokens file comes from. The model stands
+    on its device already, and is given back as it came, with other weights.
+    """
+
+    model: Any
+    objective: Objective
+    objective_config: Any
+    settings: Train
+    plan: Plan
+    collate: Callable[[Micro], Batch]
+    folder: Path
+    eval_batches: Sequence[Micro] = ()
+    eval_collate: Callable[[Micro], Batch] | None = None
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    mixed_precision: str = "no"
+    progress: Progress = field(default_factory=Silent)
+    stop: StopFlag = field(default_factory=StopFlag)
+    describe: Callable[[int], str] = "row {}".format
+    name: str = "ftune"  # of the run, for trackers
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training came to; losses are means over trained tokens."""
+
+    steps: int
+    epochs: float
+    loss: float  # of the whole training
+    final_loss: float  # of the last line of metrics.jsonl
+    eval_loss: float | None  # the last one
+    best_step: int | None  # with the lowest evaluation loss
+    best_loss: float | None
+    weights_of_step: int  # the step whose weights the model holds now
+    stopped_early: bool
+    rows: int  # seen, each as often as it was seen
+    tokens: int  # seen, without padding
+    trained_tokens: int
+    seconds: float  # in steps, over all sittings, evaluations and saves not counted
+    tokens_per_second: float
+    peak_memory_bytes: int  # of this process, or of its GPU
+    resumed_from: int | None  # step of the checkpoint that this sitting went on from

@@ -1,0 +1,198 @@
+"""The training loop, on accelerate, from top to bottom."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from ftune.errors import Interrupted
+from ftune.run.progress import Meter
+from ftune.train import memory, randomness, tracking
+from ftune.train.engine import Engine, ready
+from ftune.train.evaluating import evaluation_loss
+from ftune.train.job import Job, Outcome, Step
+from ftune.train.metrics_file import MetricsFile
+from ftune.train.saving import Saver
+from ftune.train.state import State
+from ftune.train.stepping import check_overflows, take_step
+
+
+def train(job: Job) -> Outcome:
+    """Trains the job's model in place, from its newest checkpoint if there is one.
+
+    Raises:
+        Interrupted: asked to stop; a checkpoint was saved, and the same call goes on from it.
+        RunError: the training diverged, a checkpoint could not be written or belongs to another.
+        ModelError, RecipeError: see ``engine.ready``.
+    """
+    settings = job.settings
+    tracking.check(settings.report_to)
+    counts = job.plan.counts(settings.num_train_epochs, settings.max_steps)
+    with ready(job, sum(counts)) as engine:
+        randomness.seed(settings.seed, engine.process)
+        saver = Saver(job, engine, sum(counts))
+        state = saver.resume()
+        metrics = MetricsFile(job.folder / "metrics.jsonl", state.step, engine.process == 0)
+        tracking.start(engine.accelerator, settings.report_to, job.name, job.folder, state.step)
+        with job.progress.meter("train", sum(counts), "steps") as meter:
+            run = _Run(job, engine, saver, metrics, meter, state, counts)
+            run.settle()  # what was still due when the last sitting ended
+            for epoch in range(state.epoch, len(counts)):
+                steps = job.plan.epoch(epoch)
+                state.enter(epoch)
+                while state.step_in_epoch < counts[epoch] and not state.stopped_early:
+                    run.take(steps[state.step_in_epoch], len(steps))
+                    run.settle()
+        holds = saver.load_best(state) if settings.load_best_model_at_end else state.step
+        return _outcome(engine, saver, state, holds)
+
+
+@dataclass
+class _Run:
+    """The parts of a training under way."""
+
+    job: Job
+    engine: Engine
+    saver: Saver
+    metrics: MetricsFile
+    meter: Meter
+    state: State
+    counts: tuple[int, ...]
+
+    def take(self, step: Step, steps_in_epoch: int) -> None:
+        """One optimizer step, counted, shown and logged."""
+        state = self.state
+        rate = float(self.engine.schedule.get_last_lr()[0])
+        start = time.perf_counter()
+        taken = take_step(self.engine, self.job, step, state.step + 1)
+        seconds = time.perf_counter() - start
+        state.add(step.rows, step.tokens, step.targets, taken.loss_sum, seconds)
+        state.epochs = state.epoch + state.step_in_epoch / steps_in_epoch
+        state.grad_norm = None if taken.overflowed else taken.grad_norm
+        state.learning_rate = rate
+        state.overflows = state.overflows + 1 if taken.overflowed else 0
+        check_overflows(state.overflows, state.step)
+        self.meter.update(
+            state.step,
+            loss=f"{taken.loss_sum / max(1, step.targets):.4f}",
+            rate=f"{state.line_tokens / max(state.line_seconds, 1e-9):,.0f} tok/s",
+            memory=f"{memory.used(self.engine.device) / 2**30:.2f} GiB",
+        )
+        if state.step % self.job.settings.logging_steps == 0 or state.step == sum(self.counts):
+            self.log_line()
+
+    def settle(self) -> None:
+        """What may be due between two steps: stop, evaluate, stop early, save.
+
+        In this order, and each noted in the state, so that a training that was stopped here goes
+        on here.
+        """
+        state, settings = self.state, self.job.settings
+        self.leave_if_asked()
+        last = state.step == sum(self.counts)
+        end = last or state.step_in_epoch == self.counts[state.epoch]
+        save = _due(state.step, settings.save_steps, end) or last
+        if (
+            self.job.eval_batches
+            and (_due(state.step, settings.eval_steps, end) or last)
+            and state.evaluated_step < state.step
+        ):
+            save = self.evaluate() or save
+        if state.stopped_early and state.line_tokens:
+            self.log_line()
+        if state.step and (save or state.stopped_early):
+            self.save()
+        self.leave_if_asked()
+
+    def evaluate(self) -> bool:
+        """Takes the evaluation loss; whether it is the best so far."""
+        state, settings = self.state, self.job.settings
+        start = time.perf_counter()
+        loss = evaluation_loss(self.engine, self.job)
+        if loss is None:
+            self.leave_if_asked()
+            return False
+        better = state.add_evaluation(loss, settings.early_stopping_threshold)
+        patience = settings.early_stopping_patience
+        state.stopped_early = patience is not None and state.worse >= patience
+        self.write(
+            {
+                "step": state.step,
+                "epoch": state.epochs,
+                "eval_loss": loss,
+                "eval_seconds": time.perf_counter() - start,
+            }
+        )
+        said = f"evaluation at step {state.step}: loss {loss:.4f}" + (", the best" * better)
+        if state.stopped_early:
+            said += f"; stopped early: not lower {state.worse} times in a row"
+        self.job.progress.say(said)
+        return better
+
+    def log_line(self) -> None:
+        """A line of metrics.jsonl for the steps since the last one."""
+        state = self.state
+        rate = state.line_tokens / max(state.line_seconds, 1e-9)
+        state.start_line()
+        self.write(
+            {
+                "step": state.step,
+                "epoch": state.epochs,
+                "loss": state.line_loss,
+                "learning_rate": state.learning_rate,
+                "grad_norm": state.grad_norm,
+                "rows": state.rows,
+                "tokens": state.tokens,
+                "trained_tokens": state.targets,
+                "tokens_per_second": rate,
+                "seconds": state.seconds,
+                "memory_bytes": memory.used(self.engine.device),
+            }
+        )
+
+    def write(self, line: dict[str, float | None]) -> None:
+        """To metrics.jsonl and the trackers."""
+        self.metrics.append(line)
+        shown = {k: v for k, v in line.items() if k != "step" and v is not None}
+        self.engine.accelerator.log(shown, step=self.state.step)
+
+    def save(self) -> None:
+        """A checkpoint, with the metrics up to here behind it."""
+        self.metrics.sync()
+        self.saver.save(self.state)
+
+    def leave_if_asked(self) -> None:
+        """Saves and raises Interrupted if any process was asked to stop."""
+        if not self.engine.total(float(bool(self.job.stop))):
+            return
+        self.save()
+        raise Interrupted(
+            f"stopped after step {self.state.step} of {sum(self.counts)}, which is saved in "
+            f"{self.saver.folder(self.state)}; the same command goes on from there",
+            self.job.stop.code or 143,
+        )
+
+
+def _due(step: int, every: int | None, end_of_epoch: bool) -> bool:
+    return end_of_epoch if every is None else step % every == 0
+
+
+def _outcome(engine: Engine, saver: Saver, state: State, holds: int) -> Outcome:
+    return Outcome(
+        steps=state.step,
+        epochs=state.epochs,
+        loss=state.loss_sum / max(1, state.targets),
+        final_loss=state.line_loss,
+        eval_loss=state.eval_loss,
+        best_step=state.best_step,
+        best_loss=state.best_loss,
+        weights_of_step=holds,
+        stopped_early=state.stopped_early,
+        rows=state.rows,
+        tokens=state.tokens,
+        trained_tokens=state.targets,
+        seconds=state.seconds,
+        tokens_per_second=state.tokens / max(state.seconds, 1e-9),
+        peak_memory_bytes=memory.peak(engine.device),
+        resumed_from=saver.resumed_from,
+    )

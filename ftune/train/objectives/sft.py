@@ -1,0 +1,98 @@
+"""Predict the next token, on the tokens that are trained (supervised fine-tuning)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ftune.errors import ModelError
+from ftune.recipe.base import Section
+from ftune.types import Batch, LossSum
+
+CHUNK = 1024  # positions whose logits are widened to 32 bits at once
+
+
+class Config(Section):
+    """It has no options."""
+
+
+def loss(model: Any, batch: Batch, config: Config) -> LossSum:  # noqa: ARG001
+    """Sum of the cross-entropy in nats over the batch's targets, with gradient.
+
+    The output head is applied to the positions before a target only, so the array of logits is
+    (1, targets, vocabulary) and never (batch, length, vocabulary).
+
+    Raises:
+        ModelError: the model's output head can't be reached this way.
+    """
+    logits, labels = target_logits(model, batch)
+    return LossSum(total=cross_entropy(logits, labels), count=batch.count)
+
+
+def target_logits(model: Any, batch: Batch) -> tuple[Any, Any]:
+    """Logits (targets, vocabulary) of what stands before each target, and the targets' ids."""
+    import torch
+
+    labels = batch.labels[:, 1:]
+    trained = labels != -100
+    # The last position predicts nothing.
+    keep = torch.nn.functional.pad(trained, (0, 1), value=False)
+    # Rows without padding mask are packed; positions say where examples begin. Elsewhere they
+    # are what the model counts itself, and prompt tuning takes none.
+    extra = {"position_ids": batch.position_ids} if batch.attention_mask is None else {}
+    with _head_on(model, keep):
+        logits = model(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **extra
+        ).logits
+    if logits.shape[:-1] != (1, batch.count):
+        raise ModelError(
+            f"{type(_inner(model)).__name__}: its output head gave logits of shape "
+            f"{tuple(logits.shape)} instead of (1, {batch.count}, vocabulary); "
+            "ftune can't train this architecture"
+        )
+    return logits[0], labels[trained]
+
+
+def cross_entropy(logits: Any, labels: Any) -> Any:
+    """Sum over (targets, vocabulary), a chunk at a time; 0 with gradient for no target.
+
+    In 32 bits, or in 64 if the logits are.
+    """
+    import torch
+
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    total = logits[:0].to(wide).sum()
+    for part, ids in zip(logits.split(CHUNK), labels.split(CHUNK), strict=True):
+        total = total + torch.nn.functional.cross_entropy(part.to(wide), ids, reduction="sum")
+    return total
+
+
+def _inner(model: Any) -> Any:
+    """Without the wrapper that several processes put around a model."""
+    import torch
+
+    return model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
+
+
+@contextmanager
+def _head_on(model: Any, keep: Any) -> Iterator[None]:
+    """While inside, the output head sees only the hidden states where ``keep`` (batch, length).
+
+    Hidden states may be longer than the batch (virtual tokens stand in front), so they are counted
+    from the right. The module hooked is the one that the model calls as its head, whatever was put
+    around or behind it: LoRA on the head, modules to save, soft-capped or scaled logits.
+    """
+    head = _inner(model).get_output_embeddings()
+    if head is None:
+        raise ModelError(f"{type(_inner(model)).__name__} has no output head; use a causal model")
+
+    def select(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        hidden = args[0]  # (batch, virtual + length, hidden)
+        return (hidden[:, -keep.shape[1] :][keep].unsqueeze(0), *args[1:])
+
+    handle = head.register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,174 @@
+"""What a checkpoint holds of a training, and how a training goes on from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ftune.errors import RunError
+from ftune.train import checkpoint, randomness
+from ftune.train.engine import Engine
+from ftune.train.flattening import flatten, unflatten
+from ftune.train.job import Job
+from ftune.train.state import State
+
+
+class Saver:
+    """Saves and resumes one training; only the first process writes."""
+
+    def __init__(self, job: Job, engine: Engine, total: int) -> None:
+        self._engine, self._job = engine, job
+        self.root: Path = job.folder / "checkpoints"
+        self.resumed_from: int | None = None
+        self._saved: State | None = None  # as of the last save, or the resume
+        shapes = [(n, list(p.shape), str(p.dtype)) for n, p in engine.trained().items()]
+        own = {
+            "processes": engine.processes,
+            "steps in all": total,
+            "trainable parameters": hashlib.sha256(json.dumps(shapes).encode()).hexdigest(),
+        }
+        self._identity = json.loads(json.dumps({**own, **job.identity}))
+
+    def save(self, state: State) -> None:
+        """Writes the checkpoint of this step, then removes those beyond the limit.
+
+        Raises:
+            RunError: a weight is not finite, or it could not be written.
+        """
+        if state == self._saved:
+            return
+        weights = self._engine.trained()
+        bad = [name for name, p in weights.items() if not bool(torch.isfinite(p).all())]
+        if bad:
+            raise RunError(
+                f"step {state.step}: {bad[0]} is no longer finite ({len(bad)} tensors), so no "
+                f"checkpoint was written; lower train.learning_rate "
+                f"(now {self._job.settings.learning_rate:g}) and run the same command again"
+            )
+        states = self._all_random_states()
+        if self._engine.process == 0:
+            self._write(state, weights, states)
+        self._engine.accelerator.wait_for_everyone()
+        self._saved = replace(state)
+
+    def folder(self, state: State) -> Path:
+        """Where the checkpoint of this step is."""
+        return checkpoint.path_of(self.root, state.step)
+
+    def _write(
+        self, state: State, weights: Mapping[str, torch.Tensor], states: list[tuple[Any, Any]]
+    ) -> None:
+        inner, scaler = self._engine.optimizer.optimizer, self._engine.accelerator.scaler
+        optimizer, tensors = flatten(inner.state_dict(), "optimizer")
+        content = {
+            "identity": self._identity,
+            "state": asdict(state),
+            "optimizer": optimizer,
+            "schedule": flatten(self._engine.schedule.state_dict(), "schedule")[0],
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "random": [plain for _, plain in states],
+        }
+        random = {f"{i}.{k}": t for i, (ts, _) in enumerate(states) for k, t in ts.items()}
+        parts = {"weights": weights, "optimizer": tensors, "random": random}
+        checkpoint.save(self.root, state.step, content, parts)
+        limit = self._job.settings.save_total_limit
+        checkpoint.rotate(self.root, limit, state.best_step)
+
+    def _all_random_states(self) -> list[tuple[dict[str, torch.Tensor], dict[str, Any]]]:
+        own = randomness.capture()
+        if self._engine.processes == 1:
+            return [own]
+        from accelerate.utils import gather_object
+
+        return gather_object([own])
+
+    def resume(self) -> State:
+        """The state of the newest whole checkpoint, put back everywhere; else a new one.
+
+        Raises:
+            RunError: the checkpoint belongs to another training.
+        """
+        found = None
+        if self._engine.process == 0:
+            checkpoint.clean(self.root)
+            found = checkpoint.newest(self.root, self._job.progress)
+        self._engine.accelerator.wait_for_everyone()
+        if self._engine.process:  # what is damaged is out of the way now
+            found = checkpoint.newest(self.root, self._job.progress)
+        if found is None:
+            return State()
+        self._check_identity(found)
+        self.load_weights(found)
+        tensors = found.tensors("optimizer")
+        self._engine.optimizer.load_state_dict(unflatten(found.state["optimizer"], tensors))
+        self._engine.schedule.load_state_dict(found.state["schedule"])
+        if found.state["scaler"] is not None:
+            self._engine.accelerator.scaler.load_state_dict(found.state["scaler"])
+        start = f"{self._engine.process}."
+        own = {
+            k.removeprefix(start): t
+            for k, t in found.tensors("random").items()
+            if k.startswith(start)
+        }
+        randomness.restore(own, found.state["random"][self._engine.process])
+        self.resumed_from = found.step
+        self._job.progress.say(f"going on from the checkpoint of step {found.step}")
+        state = State(**found.state["state"])
+        self._saved = replace(state)
+        return state
+
+    def _check_identity(self, found: checkpoint.Checkpoint) -> None:
+        before = found.state["identity"]
+        keys = sorted(before.keys() | self._identity.keys())
+        changed = [
+            f"{key} was {before.get(key)} and is {self._identity.get(key)}"
+            for key in keys
+            if before.get(key) != self._identity.get(key)
+        ]
+        if changed:
+            raise RunError(
+                f"{found.folder}: this training can't go on from it: {'; '.join(changed)}; "
+                "set that back, or start anew with --fresh"
+            )
+
+    def load_weights(self, found: checkpoint.Checkpoint) -> None:
+        """Puts a checkpoint's weights into the model.
+
+        Raises:
+            RunError: they are not those of this model.
+        """
+        saved, own = found.tensors("weights"), self._engine.trained()
+        wrong = [
+            name
+            for name in saved.keys() | own.keys()
+            if name not in saved or name not in own or saved[name].shape != own[name].shape
+        ]
+        if wrong:
+            raise RunError(
+                f"{found.folder / 'weights.safetensors'}: {len(wrong)} tensors are not those of "
+                f"this model, among them {min(wrong)}; start anew with --fresh"
+            )
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(saved[name])
+
+    def load_best(self, state: State) -> int:
+        """Puts the best weights back; the step whose weights the model holds then."""
+        if state.best_step is None or state.best_step == state.step:
+            return state.step
+        folder = checkpoint.path_of(self.root, state.best_step)
+        wrong = checkpoint.problems(folder)
+        if wrong:
+            self._job.progress.warn(
+                f"the best weights, of step {state.best_step}, can't be loaded: "
+                f"{'; '.join(wrong)}; the last ones are kept"
+            )
+            return state.step
+        self.load_weights(checkpoint.Checkpoint(state.best_step, folder, {}))
+        return state.best_step

@@ -1,0 +1,144 @@
+"""The nouns of the pipeline: rows -> examples -> tokens -> batches -> loss -> predictions -> metrics.
+
+Small frozen types from the standard library only. Nothing later writes back into anything earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+ROLES = ("system", "user", "assistant", "tool")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as it was read: its value, or why it could not be read (``problem``)."""
+
+    source: str  # the path or hub id, as the recipe writes it
+    number: int  # 1-based: the line of a text file, else the position in the source
+    value: Mapping[str, Any] = field(default_factory=dict)
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. ``role`` is one of ``ROLES``, or "text" for plain text that has no roles.
+
+    ``context`` is what stands apart from an instruction (alpaca's input); templates that have no
+    place of their own for it put it behind the content after an empty line.
+    """
+
+    role: str
+    content: str
+    context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What a row says, whatever format it came in.
+
+    Training renders all ``messages``. For evaluation the last assistant message is taken off: it is
+    the first reference, and ``references`` holds further ones.
+    """
+
+    messages: tuple[Message, ...]
+    references: tuple[str, ...] = ()
+    label: str | None = None  # for classification
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """An example as token ids; ``trained[i]`` says whether ``ids[i]`` is a target of the loss.
+
+    ``prompt_length`` tokens stand before the first trained one; ``truncated`` tokens were cut off.
+    """
+
+    ids: Sequence[int]
+    trained: Sequence[bool]
+    prompt_length: int = 0
+    truncated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model is asked at evaluation: rendered text and ids, and the references if any."""
+
+    ids: Sequence[int]
+    text: str
+    references: tuple[str, ...] = ()
+    source: str = ""
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One micro-batch of tensors, padded on the right or packed.
+
+    ``input_ids``, ``position_ids`` and ``labels`` are int64 of shape (batch, length); ``labels`` is
+    -100 where nothing is trained and is not shifted: the token at i is predicted from i - 1.
+    ``attention_mask`` is (batch, length), 1 for a token and 0 for padding, or None for packed rows:
+    then ``position_ids`` starts again at 0 with each example, and no example sees another.
+    """
+
+    input_ids: Any
+    labels: Any
+    position_ids: Any
+    attention_mask: Any | None
+    rows: tuple[int, ...]  # indices into the tokens file
+    count: int  # trained tokens of this batch
+    examples: int = 0  # examples of this batch (packing puts several into one line)
+
+
+@dataclass(frozen=True, slots=True)
+class LossSum:
+    """A loss as a sum over ``count`` targets; the loop divides once by the global count."""
+
+    total: Any  # scalar tensor with gradient
+    count: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model answered to one prompt.
+
+    ``finish`` is "stop" (end mark or stop string), or "length" (max_new_tokens reached).
+    ``loss_sum`` over ``loss_count`` reference tokens is there where a likelihood was asked for.
+    """
+
+    row: int
+    prompt: str
+    text: str
+    references: tuple[str, ...] = ()
+    source: str = ""
+    finish: str = ""
+    tokens: int = 0
+    loss_sum: float | None = None
+    loss_count: int = 0
+    loss_bytes: int = 0  # UTF-8 bytes of the reference, for figures that compare across tokenizers
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One figure: ``value`` in ``unit``, and the ``signature`` that makes it comparable."""
+
+    name: str
+    value: float
+    unit: str = ""
+    signature: str = ""
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a stage says of itself; written to its report.json.
+
+    ``summary`` lines are for people; ``figures`` and ``tables`` are for machines as well.
+    """
+
+    stage: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    summary: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,84 @@
+"""What holds for every metric that is found in ``ftune/evaluate/metrics``."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import pytest
+
+from ftune.errors import DataError
+from ftune.recipe.base import Section
+from ftune.registry import METRICS
+from ftune.types import Metric, Prediction
+
+HEAVY = {"torch", "transformers", "peft", "datasets", "accelerate", "bitsandbytes", "numpy"}
+ROWS = (
+    Prediction(1, "2 + 2?", "four", ("4", "four"), "a.csv", "stop", 1, 1.5, 2, 4),
+    Prediction(2, "a dog?", "The dog ran", ("The dog ran away",), "a.csv", "stop", 3, 4.0, 4, 16),
+)
+
+each = pytest.mark.parametrize("name", METRICS.names())
+
+
+def test_there_are_metrics() -> None:
+    assert {"rouge", "bleu", "chrf", "exact_match", "accuracy", "perplexity", "token_loss"} <= set(
+        METRICS.names()
+    )
+
+
+@each
+def test_it_is_light_and_described(name: str) -> None:
+    code = (
+        f"import sys, ftune.evaluate.metrics.{name}; "
+        f"print(*{HEAVY | {'sacrebleu', 'rouge_score', 'nltk'}} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+    assert METRICS.help(name).endswith((".", ")"))
+    module = METRICS.load(name)
+    assert module.NEEDS in {"text", "likelihood"}
+    assert issubclass(module.Config, Section)
+    for key, field in module.Config.model_fields.items():
+        assert field.description, f"{name}.{key} has no docstring"
+    config = module.Config()
+    assert module.Config(**config.model_dump()) == config
+
+
+@each
+def test_figures(name: str) -> None:
+    module = METRICS.load(name)
+    figures = module.score(ROWS, module.Config())
+    assert figures
+    names = [figure.name for figure in figures]
+    assert len(set(names)) == len(names)
+    for figure in figures:
+        assert isinstance(figure, Metric)
+        assert type(figure.value) is float
+        assert math.isfinite(figure.value)
+        assert "version:" in figure.signature
+    again = module.score(ROWS, module.Config())
+    assert again == figures
+
+
+@each
+def test_nothing_and_unfit_rows_are_refused(name: str) -> None:
+    module = METRICS.load(name)
+    with pytest.raises(DataError, match=r"data\.test: .*" + name):
+        module.score([], module.Config())
+    with pytest.raises(DataError, match=name):
+        module.score([Prediction(7, "asked", "said", (), "b.jsonl")], module.Config())
+
+
+@each
+def test_perfect_answers_are_best(name: str) -> None:
+    module = METRICS.load(name)
+    text = "the cat sat on the mat today"
+    best = [Prediction(1, "?", text, (text,), "c", "stop", 7, 0.0, 7, 28)]
+    worst = [Prediction(1, "?", "zzz", (text,), "c", "stop", 1, 70.0, 7, 28)]
+    for good, bad in zip(
+        module.score(best, module.Config()), module.score(worst, module.Config()), strict=True
+    ):
+        assert (good.value > bad.value) == good.higher_is_better
+        assert good.value != bad.value

@@ -1,0 +1,173 @@
+"""What every tuning method owes: gradients where they belong, and a save that comes back equal.
+
+Methods are discovered by their files, so a new one is tested from the moment it exists.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftune import registry
+from ftune.model import adapters, sizes
+from ftune.model.loading import Loaded, load_model, load_tokenizer
+from ftune.recipe.schema import Model, Quantization
+
+# What a method's Config and base need besides the defaults; a method not named here needs nothing.
+CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    *((name, {}, {}) for name in registry.METHODS.names() if name != "qlora"),
+    ("lora", {"use_rslora": True, "init_lora_weights": "gaussian", "r": 3}, {}),
+    ("lora", {"use_dora": True, "lora_dropout": 0.1}, {}),
+    ("lora", {"init_lora_weights": "pissa"}, {}),
+    ("lora", {"init_lora_weights": "olora"}, {}),
+    ("lora", {"init_lora_weights": "orthogonal"}, {}),
+    ("lora", {"target_modules": ("q_proj", "v_proj"), "modules_to_save": ("norm",)}, {}),
+    ("lora", {"target_modules": r".*layers\.0\..*(gate|up)_proj"}, {}),
+    ("lora", {"modules_to_save": ("embed_tokens",)}, {"add_tokens": ("<|new|>",)}),
+    ("lora", {}, {"add_tokens": ("<|new|>", "<|other|>")}),
+    ("lora", {}, {"quantization": Quantization(load_in_8bit=True)}),
+    ("full", {}, {"add_tokens": ("<|new|>",)}),
+    ("prompt_tuning", {"prompt_tuning_init": "TEXT", "prompt_tuning_init_text": "Once upon"}, {}),
+    ("prompt_tuning", {"prompt_tuning_init": "RANDOM", "num_virtual_tokens": 3}, {}),
+    ("qlora", {}, {"quantization": Quantization(load_in_4bit=True)}),
+    ("qlora", {"use_dora": True}, {"quantization": Quantization(load_in_4bit=True)}),
+    (
+        "qlora",
+        {},
+        {
+            "quantization": Quantization(load_in_4bit=True, bnb_4bit_quant_type="fp4"),
+            "add_tokens": ("<|new|>",),
+        },
+    ),
+]
+
+
+def base(path: str, **keys: Any) -> Loaded:
+    model = Model(name_or_path=path, device="cpu", **keys)
+    return load_model(model, load_tokenizer(model))
+
+
+def step(model: Any, ids: Any) -> dict[str, Any]:
+    """One backward pass and a large step on it; returns the gradients."""
+    import torch
+
+    model.train()
+    model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+    gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                # Sign steps also move what starts with a gradient of zero's neighbourhood.
+                parameter -= 0.01 * parameter.grad.sign() + 0.001
+    return gradients
+
+
+def logits(model: Any, ids: Any) -> Any:
+    import torch
+
+    model.eval()
+    with torch.no_grad():
+        return model(input_ids=ids, use_cache=False).logits
+
+
+@pytest.fixture(params=["TinyStories-656K", "ftune:tiny"])
+def path(request: pytest.FixtureRequest) -> str:
+    if str(request.param).startswith("ftune:"):
+        return str(request.param)
+    return str(request.getfixturevalue("shared") / "models" / request.param)
+
+
+@pytest.mark.parametrize(("method", "keys", "model_keys"), CASES, ids=str)
+def test_trains_saves_and_loads(
+    path: str, method: str, keys: dict[str, Any], model_keys: dict[str, Any], tmp_path: Path
+) -> None:
+    import torch
+
+    extension = registry.METHODS.load(method)
+    loaded = base(path, **model_keys)
+    ids = torch.randint(3, 2000, (2, 12), generator=torch.Generator().manual_seed(1))
+    if model_keys.get("add_tokens"):
+        ids[:, 5] = loaded.tokenizer.convert_tokens_to_ids("<|new|>")
+    frozen = {n: p.detach().clone() for n, p in loaded.model.named_parameters()}
+    before = logits(loaded.model, ids)
+    torch.manual_seed(3)
+    model = extension.attach(loaded.model, extension.Config(**keys), loaded.tokenizer)
+    trainable = {n for n, p in model.named_parameters() if p.requires_grad}
+    counted = sizes.count(model)
+    assert 0 < counted.trainable <= counted.total
+    gradients = step(model, ids)
+    assert set(gradients) <= trainable
+    assert gradients and all(bool(g.isfinite().all()) for g in gradients.values())
+
+    expected = logits(model, ids)
+    assert (expected[:, -12:] - before).abs().max() > 1e-3  # it did learn something
+    adapters.save(
+        model, tmp_path / "out", base=loaded.identity, tokenizer=loaded.tokenizer, method=method
+    )
+    again = adapters.load(base(path, **model_keys), tmp_path / "out")
+    assert not any(p.requires_grad for p in again.parameters())
+    torch.testing.assert_close(logits(again, ids), expected, rtol=0, atol=1e-5)
+
+    more = adapters.load(base(path, **model_keys), tmp_path / "out", trainable=True)
+    assert {n for n, p in more.named_parameters() if p.requires_grad} == trainable
+    if method != "full" and not keys.get("init_lora_weights"):
+        fresh = base(path, **model_keys).model
+        assert all(torch.equal(frozen[n], p) for n, p in fresh.named_parameters())
+
+
+def test_state_restores_every_trained_tensor(path: str) -> None:
+    import torch
+
+    extension = registry.METHODS.load("lora")
+    loaded = base(path)
+    model = extension.attach(loaded.model, extension.Config(), loaded.tokenizer)
+    ids = torch.arange(3, 15)[None]
+    kept = {name: tensor.clone() for name, tensor in adapters.state(model).items()}
+    first = logits(model, ids)
+    step(model, ids)
+    assert not torch.equal(logits(model, ids), first)
+    adapters.load_state(model, kept)
+    assert torch.equal(logits(model, ids), first)
+
+
+def test_lora_equals_pefts_own(path: str) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    extension = registry.METHODS.load("lora")
+    loaded = base(path)
+    torch.manual_seed(7)
+    config = extension.Config(r=5, lora_alpha=10, lora_dropout=0.1)
+    ours = extension.attach(loaded.model, config, loaded.tokenizer)
+    other = base(path).model
+    torch.manual_seed(7)
+    theirs = get_peft_model(
+        other,
+        LoraConfig(
+            r=5, lora_alpha=10, lora_dropout=0.1, target_modules="all-linear", task_type="CAUSAL_LM"
+        ),
+    )
+    pairs = zip(ours.named_parameters(), theirs.named_parameters(), strict=True)
+    for (our_name, our), (their_name, their) in pairs:
+        assert our_name == their_name and our.requires_grad == their.requires_grad
+        assert torch.equal(our, their)
+    assert theirs.get_nb_trainable_parameters()[0] == sizes.count(ours).trainable
+
+
+@pytest.mark.parametrize("name", registry.METHODS.names())
+def test_a_method_imports_without_torch(name: str) -> None:
+    code = (
+        f"import sys, ftune.model.tuning.{name} as m; m.Config();"
+        "heavy = {'torch', 'transformers', 'peft', 'bitsandbytes'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert registry.METHODS.help(name).endswith(".")
+    config = registry.METHODS.load(name).Config
+    assert config(**config().model_dump()) == config()
+    assert all(field.description for field in config.model_fields.values())
