@@ -1,6 +1,7 @@
 """Errors that a user can cause or meet, each with the exit code of the command line.
 
-A message names the place, what is wrong and what to do. Anything else that reaches the top is a bug.
+A message names the place, what is wrong and what to do. Anything else that reaches the top is
+a bug.
 """
 
 
@@ -38,7 +39,7 @@ class RunError(FtuneError):
     exit_code = 5
 
 
-class Interrupted(FtuneError):
+class Interrupted(FtuneError):  # noqa: N818 (it is no fault)
     """The run was asked to stop and has saved its state; 130 for Ctrl-C, 143 for SIGTERM."""
 
     def __init__(self, message: str, exit_code: int = 130) -> None:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of extension: the modules of the package ``package``, called ``noun`` in messages."""
+    """One kind of extension: the modules of ``package``, called ``noun`` in messages."""
 
     noun: str
     package: str
@@ -48,7 +48,8 @@ class Family:
         """What to say of a name that isn't there: the nearest one, and all of them."""
         near = difflib.get_close_matches(name, self.names(), n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}? " if near else ""
-        return f"{name!r} is not a {self.noun}; {hint}there are: {', '.join(self.names())}"
+        article = "an" if self.noun[0] in "aeiou" else "a"
+        return f"{name!r} is not {article} {self.noun}; {hint}there are: {', '.join(self.names())}"
 
     def help(self, name: str) -> str:
         """The first line of the extension's docstring, read without importing it."""

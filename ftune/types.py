@@ -1,4 +1,4 @@
-"""The nouns of the pipeline: rows -> examples -> tokens -> batches -> loss -> predictions -> metrics.
+"""The nouns of the pipeline, from rows to metrics.
 
 Small frozen types from the standard library only. Nothing later writes back into anything earlier.
 """

@@ -18,7 +18,9 @@ def shared() -> Path:
     """Real models and data, kept beside the checkout or where FTUNE_SHARED says."""
     folder = Path(os.environ.get("FTUNE_SHARED", ROOT.parent / "shared"))
     if not (folder / "models").is_dir():
-        pytest.skip(f"real models and data are not here ({folder}); set FTUNE_SHARED to their folder")
+        pytest.skip(
+            f"real models and data are not here ({folder}); set FTUNE_SHARED to their folder"
+        )
     return folder
 
 

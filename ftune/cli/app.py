@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb, name in [
+VERBS: list[tuple[Callable[..., None], str]] = [
     (train, "train"),
     (evaluate, "eval"),
     (merge, "merge"),
@@ -36,7 +37,8 @@ for verb, name in [
     (init, "init"),
     (schema, "schema"),
     (doctor, "doctor"),
-]:
+]
+for verb, name in VERBS:
     app.command(name)(verb)
 app.add_typer(runs_app, name="runs")
 
@@ -49,10 +51,10 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[  # noqa: ARG001
+    version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
-    debug: Annotated[  # noqa: ARG001
+    debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks instead of short messages.")
     ] = False,
 ) -> None:

@@ -15,12 +15,14 @@ def generate(
     prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="One prompt.")] = None,
     input: Annotated[
         Path | None,
-        typer.Option("--input", help="Prompts: a txt file of lines, or jsonl of prompt or messages."),
+        typer.Option("--input", help="Prompts: a txt of lines, or jsonl of prompt or messages."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", help="Write answers to this jsonl file.")
     ] = None,
-    chat: Annotated[bool, typer.Option("--chat", help="Talk to the model on the terminal.")] = False,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="Talk to the model on the terminal.")
+    ] = False,
     base: Annotated[bool, typer.Option("--base", help="Ask the base model, untuned.")] = False,
     override: Overrides = None,
     runs_dir: RunsDir = Path("runs"),

@@ -17,8 +17,8 @@ from ftune.run import atomic
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "commands.md"
 INTRODUCTION = """# Commands
 
-Made from the code by `make docs`. Exit codes: 0 done, 2 bad recipe or arguments, 3 bad data, 4 bad model,
-5 run failed, 130 interrupted and 143 terminated (both saved).
+Made from the code by `make docs`. Exit codes: 0 done, 2 bad recipe or arguments, 3 bad data,
+4 bad model, 5 run failed, 130 interrupted and 143 terminated (both saved).
 """
 
 

@@ -154,16 +154,17 @@ class Screen:
         for command, why in commands:
             self.say(f"  {command:{width}}  # {why}")
 
-    def preview(self, folder: Path) -> None:
-        """The first rows of the run in ``folder`` as tokens, with what is trained."""
+    def preview(self, folder: Path, coloured: Callable[[], Any]) -> None:
+        """The first rows of the run in ``folder`` as tokens, with what is trained.
+
+        ``coloured()`` gives them as something that rich draws, for a terminal.
+        """
         shown = folder / "format" / "preview.md"
         words = shown.read_text(encoding="utf-8")
         if self._json:
             self.answer({"path": str(folder), "preview": words})
         elif _is_terminal(self._out):
-            from rich.markdown import Markdown
-
-            self._console(self._out).print(Markdown(words))
+            self._console(self._out).print(coloured())
         else:
             self.say(words)
 

@@ -17,7 +17,9 @@ def train(
     ] = False,
     preview: Annotated[
         bool,
-        typer.Option("--preview", help="Show the first rows as tokens, and which are trained; stop."),
+        typer.Option(
+            "--preview", help="Show the first rows as tokens, the trained ones marked; stop."
+        ),
     ] = False,
     trust_remote_code: RemoteCode = False,
     json: Json = False,
@@ -35,6 +37,11 @@ def train(
     wish = Wish(fresh=fresh, only_format=preview, allow_remote_code=trust_remote_code)
     run = train_recipe(loaded, wish, screen)
     if preview:
-        screen.preview(run.folder)
+        from ftune.stages.format import coloured_preview
+
+        screen.preview(
+            run.folder,
+            lambda: coloured_preview(loaded.recipe, run.stage("format"), trust_remote_code),
+        )
     else:
         screen.finish(run.folder)

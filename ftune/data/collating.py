@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from ftune.types import Batch
 
 IGNORE = -100  # the label of a token that is not trained
 
-ReadRow = Callable[[int], tuple[Sequence[int], Sequence[bool]]]  # a row -> its ids, and which train
+ReadRow = Callable[[int], tuple[Any, Any]]  # a row -> its ids, and which train
 
 
 def collate(micro: Micro, read: ReadRow, pad_id: int, packed: bool) -> Batch:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class Epoch(Sequence[Step]):
     def __len__(self) -> int:
         return len(self._order)
 
-    def __getitem__(self, at):  # type: ignore[no-untyped-def]
+    def __getitem__(self, at: Any) -> Any:
         """The step at a position; negative positions count from the end."""
         if isinstance(at, slice):
             return [self[i] for i in range(*at.indices(len(self)))]

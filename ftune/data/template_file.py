@@ -90,5 +90,5 @@ def read_template(path: Path) -> TemplateFile:
         raise RecipeError(f"{path}:1:1: a template is a mapping; see the ones that ship with ftune")
     template, problems = validated(TemplateFile, data)
     if problems or template is None:
-        raise RecipeError(*places.lines(problems))
+        raise RecipeError(*dict.fromkeys(map(places.line, problems)))
     return template

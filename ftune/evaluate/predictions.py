@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +17,32 @@ RENAMED = {"text": "prediction"}  # what a field is called in the file
 FIELDS = {RENAMED.get(f.name, f.name): f.name for f in fields(Prediction)}
 
 
-def write(path: Path, predictions: Iterable[Prediction]) -> int:
-    """Writes the file, which is there whole or not at all; returns the number of lines."""
+def write(path: Path, predictions: Iterable[Prediction], base: Iterable[Prediction] = ()) -> int:
+    """Writes the file, which is there whole or not at all; returns the number of lines.
+
+    ``base`` are the base model's predictions for the same prompts; their text is kept as ``base``.
+    """
     count = 0
 
     def fill(temporary: Path) -> None:
         nonlocal count
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for prediction in predictions:
-                file.write(line(prediction) + "\n")
+            for prediction, before in zip_longest(predictions, base):
+                file.write(line(prediction, before) + "\n")
                 count += 1
 
     atomic.write(path, fill)
     return count
 
 
-def line(prediction: Prediction) -> str:
+def line(prediction: Prediction, base: Prediction | None = None) -> str:
     """One line of the file, without its end."""
     value = {RENAMED.get(name, name): given for name, given in asdict(prediction).items()}
     if prediction.loss_sum is None:
         for name in ("loss_sum", "loss_count", "loss_bytes"):
             del value[name]
+    if base is not None:
+        value["base"] = base.text
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
@@ -56,7 +62,9 @@ def read(path: Path) -> Iterator[Prediction]:
 
 def _parse(text: str, place: str) -> Prediction:
     try:
-        value: dict[str, Any] = {FIELDS[name]: given for name, given in json.loads(text).items()}
+        given_all = json.loads(text)
+        given_all.pop("base", None)
+        value: dict[str, Any] = {FIELDS[name]: given for name, given in given_all.items()}
         value["references"] = tuple(value.get("references", ()))
         return Prediction(**value)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

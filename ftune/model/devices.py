@@ -21,7 +21,9 @@ from ftune.run import atomic
 if TYPE_CHECKING:
     import torch
 
+NAMES = ("float16", "bfloat16", "4bit", "8bit")
 TRIALS = (sys.executable, "-m", "ftune.model.trials")
+CPU_TRIALS = (*TRIALS, "cpu")
 # Instruction sets that oneDNN is held to, widest first: some machines show bfloat16 units that
 # their hypervisor does not let through, and the product dies there with SIGILL.
 SETS = ("", "AVX512_CORE_BF16", "AVX512_CORE", "AVX2")
@@ -35,7 +37,7 @@ class Facts:
     variables: Mapping[str, str]
 
 
-def probe(command: Sequence[str] = TRIALS, cache: Path | None = None) -> Facts:
+def probe(command: Sequence[str] = CPU_TRIALS, cache: Path | None = None) -> Facts:
     """What works on this CPU, from the machine's cache or from trials in a child process.
 
     Args:
@@ -81,6 +83,11 @@ def _try(command: Sequence[str]) -> Facts:
         if len(found.works) > len(best.works):
             best = found
     return best
+
+
+def try_device(name: str) -> Facts:
+    """What works on a GPU, tried in a child process and not kept."""
+    return Facts(_run([*TRIALS, name], {}), {})
 
 
 def _run(command: Sequence[str], variables: Mapping[str, str]) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ def load_tokenizer(model: Model, allow_code: bool = False) -> Any:
         )
     if model.add_tokens:
         vocabulary.add_tokens(tokenizer, model.add_tokens)
-    vocabulary.choose_pad(tokenizer, max(_rows(located.folder), len(model.add_tokens)))
+    vocabulary.choose_pad(tokenizer, _rows(located.folder))
     return tokenizer
 
 
@@ -138,10 +138,14 @@ def read(
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # told in the info, and refused below by name
                 **options,
             )
     except Exception as error:
-        raise ModelError(f"{located.name}: can't be loaded: {_first_line(error)}") from error
+        line, hint = _first_line(error), ""
+        if "flash" in line.lower():
+            hint = "; take model.attn_implementation: sdpa, or install flash-attn for a GPU"
+        raise ModelError(f"{located.name}: can't be loaded: {line}{hint}") from error
     loaded, info = answer
     keep_differentiable(loaded)
     soundness.check_complete(located.name, info)

@@ -24,13 +24,18 @@ def replaced(folder: Path) -> Iterator[Path]:
     Raises:
         RunError: it can't be written; ``folder`` is then as it was.
     """
+    from safetensors import SafetensorError
+
     part = folder.with_name(f"{atomic.TEMPORARY}{os.getpid()}-{folder.name}")
     old = folder.with_name(f"{atomic.TEMPORARY}{os.getpid()}-old-{folder.name}")
     with atomic.disk_errors(folder):
         try:
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
-            yield part
+            try:
+                yield part
+            except SafetensorError as error:  # how it tells a full disk
+                raise OSError(str(error)) from error
             for path in part.rglob("*"):
                 if path.is_file():
                     with path.open("rb") as handle:

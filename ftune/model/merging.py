@@ -15,9 +15,10 @@ from ftune.model.resolve import locate
 from ftune.recipe.schema import Model
 from ftune.run.progress import Progress, Silent
 
-# Largest allowed difference of two logits, as a share of the largest logit (or of 1 if that is
-# less). Narrow types round each merged weight to 8 or 11 bits, which shows in the logits.
-BOUNDS = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
+# Largest allowed difference of two logits, as a share of the largest logit. Narrow types round
+# each merged weight to 8 or 11 bits, which shows in the logits.
+BOUNDS = {"float32": 1e-6, "float16": 1e-2, "bfloat16": 5e-2}
+LEAST = 1e-5  # so much is always allowed
 # Up to so many parameters the proof is computed in float64: float32's own rounding, about 1e-6 of
 # the largest logit, would hide what the merge did. Beyond, that would take too much memory.
 EXACT = 1_000_000_000
@@ -216,6 +217,7 @@ def _compare(
         scale = max(scale, float(before.abs().max()))
         equal += int((after.argmax(-1) == before.argmax(-1)).sum())
         positions += len(row)
-    bound = BOUNDS[kept] * max(scale, 1.0)
+    share = BOUNDS[kept] if arithmetic == torch.float64 else max(BOUNDS[kept], 1e-5)
+    bound = max(share * scale, LEAST)
     told = str(arithmetic).removeprefix("torch.")
     return Proof(largest, scale, bound, equal / positions, positions, kept, told)

@@ -18,6 +18,9 @@ ASSETS = Path(__file__).parent.parent / "assets"
 SHIPPED = "ftune:"
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+# What decides how text becomes ids.
+_TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt",
+              "chat_template*", "*.model")  # fmt: skip
 _READ = ("*.json", "*.jinja", "*.model", "*.txt")  # what a tokenizer may open besides the weights
 
 
@@ -44,6 +47,12 @@ class Located:
         hashed = {p.name: atomic.sha256(p) for p in [self.folder / "config.json", *paths]}
         text = json.dumps(hashed, sort_keys=True)
         return {**facts, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+    @cached_property
+    def tokenizer_identity(self) -> dict[str, str]:
+        """sha256 of each file of the tokenizer, its chat template included."""
+        paths = {p for pattern in _TOKENIZER for p in self.folder.glob(pattern) if p.is_file()}
+        return {p.name: atomic.sha256(p) for p in sorted(paths)}
 
 
 def locate(name_or_path: str, revision: str | None = None, code: bool = False) -> Located:

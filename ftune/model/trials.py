@@ -1,7 +1,7 @@
-"""Run as a child process: which products work on this CPU, as one JSON object on standard output.
+"""Run as a child process: which products work on a device, as one JSON object on standard output.
 
 A product that the CPU can't do kills its process (SIGILL), so each trial runs in a fork of its own.
-``{"bfloat16": true, "4bit": false, ...}``
+``python -m ftune.model.trials cpu`` prints ``{"bfloat16": true, "4bit": false, ...}``.
 """
 
 from __future__ import annotations
@@ -11,27 +11,31 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 
-NAMES = ("float16", "bfloat16", "4bit", "8bit")
+from ftune.model.devices import NAMES
 
 
-def trial(name: str) -> None:
+def trial(name: str, device: str) -> None:
     """One forward and backward product; raises or dies where it does not work."""
     import torch
 
     if name in ("float16", "bfloat16"):
         dtype = getattr(torch, name)
         for rows, inner, columns in ((1, 128, 128), (64, 128, 384), (33, 256, 2048)):
-            linear = torch.nn.Linear(inner, columns).to(dtype)
-            linear(torch.randn(rows, inner, dtype=dtype)).float().square().mean().backward()
-        heads = torch.randn(2, 4, 33, 32, dtype=dtype)
+            linear = torch.nn.Linear(inner, columns).to(device, dtype)
+            inputs = torch.randn(rows, inner, dtype=dtype, device=device)
+            linear(inputs).float().square().mean().backward()
+        heads = torch.randn(2, 4, 33, 32, dtype=dtype, device=device)
         torch.nn.functional.scaled_dot_product_attention(heads, heads, heads, is_causal=True)
+        if device == "cuda":
+            torch.cuda.synchronize()
         return
     import bitsandbytes as bnb
 
     layer = bnb.nn.Linear4bit(128, 128) if name == "4bit" else bnb.nn.Linear8bitLt(128, 128, False)
-    layer = layer.to("cpu")
-    inputs = torch.randn(3, 128, requires_grad=True)
+    layer = layer.to(device)
+    inputs = torch.randn(3, 128, requires_grad=True, device=device)
     layer(inputs).square().mean().backward()
     if inputs.grad is None or not bool(inputs.grad.isfinite().all()):
         raise ArithmeticError("the gradient is not finite")
@@ -50,16 +54,16 @@ def survives(work: Callable[[], None]) -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
-def main() -> None:
+def main(device: str) -> None:
     """Runs all trials; torch is imported once, before the forks, and does no product here."""
     warnings.simplefilter("ignore")
     import bitsandbytes  # noqa: F401
     import torch
 
     torch.set_num_threads(1)
-    results = {name: survives(lambda name=name: trial(name)) for name in NAMES}  # type: ignore[misc]
+    results = {name: survives(partial(trial, name, device)) for name in NAMES}
     json.dump(results, sys.stdout)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

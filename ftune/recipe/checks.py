@@ -90,12 +90,6 @@ def method(recipe: Any) -> Iterator[Problem]:
             "tune.method: full trains every weight, and quantized ones can't be trained; "
             "remove model.quantization, or write method: qlora",
         )
-    if name == "prompt_tuning" and recipe.data.packing:
-        yield Problem(
-            ("data", "packing"),
-            "data.packing: prompt_tuning puts its virtual tokens before a "
-            "line, so packed examples would have to share them; write packing: false",
-        )
     if (
         name == "full"
         and recipe.model.dtype == "float16"
@@ -105,6 +99,24 @@ def method(recipe: Any) -> Iterator[Problem]:
             ("model", "dtype"),
             "model.dtype: full tuning under mixed_precision fp16 keeps its "
             "weights in float32; write dtype: float32",
+        )
+
+
+def prompt_tuning(recipe: Any) -> Iterator[Problem]:
+    """What virtual tokens can't go with."""
+    if recipe.tune.name != "prompt_tuning":
+        return
+    if recipe.data.packing:
+        yield Problem(
+            ("data", "packing"),
+            "data.packing: prompt_tuning puts its virtual tokens before a line, so packed examples "
+            "would have to share them; write packing: false",
+        )
+    if recipe.model.add_tokens:
+        yield Problem(
+            ("model", "add_tokens"),
+            "model.add_tokens: prompt_tuning leaves all embeddings as they are, so added tokens "
+            "would never be learned; remove them, or write method: lora",
         )
 
 
@@ -150,7 +162,7 @@ def schedule(recipe: Any) -> Iterator[Problem]:
     if train.warmup_steps is not None and train.warmup_ratio:
         yield Problem(
             ("train", "warmup_ratio"),
-            "train.warmup_ratio and train.warmup_steps say the same thing twice; keep one",
+            "train.warmup_ratio says again what train.warmup_steps says; keep one of them",
         )
     if train.lr_scheduler_type == "constant" and (train.warmup_ratio or train.warmup_steps):
         yield Problem(
@@ -205,11 +217,18 @@ def metrics(recipe: Any) -> Iterator[Problem]:
             said = f"evaluate.metrics[{i}]: {metric.name} is there already; keep one of them"
             yield Problem(("evaluate", "metrics", i), said)
         seen.append(metric.name)
-    if recipe.data.test and not chosen:
-        default = Evaluate.model_fields["group_references"].default
+    if chosen:
+        return
+    if recipe.data.test:
+        yield Problem(
+            ("data", "test"),
+            "data.test is never scored without evaluate.metrics; add some, such as [rouge], or "
+            "remove it",
+        )
+    for key in ("base", "group_references"):
+        default = Evaluate.model_fields[key].default
         why = "without evaluate.metrics; add some, or remove it"
-        at = ("evaluate", "group_references")
-        yield from _unread(at, recipe.evaluate.group_references, default, why)
+        yield from _unread(("evaluate", key), getattr(recipe.evaluate, key), default, why)
 
 
 def generation(recipe: Any) -> Iterator[Problem]:
@@ -247,6 +266,7 @@ def texts(recipe: Any) -> Iterator[Problem]:
 RULES: tuple[Rule, ...] = (
     quantization,
     method,
+    prompt_tuning,
     held_out,
     shares,
     schedule,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from functools import cache
 
 from ftune.recipe.fields import walk
 from ftune.recipe.foreign import foreign_name
@@ -34,7 +35,8 @@ def unknown_key(path: KeyPath, known: tuple[str, ...]) -> Problem:
     far = difflib.get_close_matches(name, index, n=1, cutoff=0.8)
     if far:
         return Problem(path, f"{said}; did you mean {shown(index[far[0]])}?", at_key=True)
-    return Problem(path, f"{said}; its keys are {', '.join(known)}", at_key=True)
+    there = f"its keys are {', '.join(known)}" if known else "it has no keys, remove this one"
+    return Problem(path, f"{said}; {there}", at_key=True)
 
 
 def shown(homes: list[str]) -> str:
@@ -43,6 +45,7 @@ def shown(homes: list[str]) -> str:
     return " or ".join(h.replace("data.train.", "data.train[0].") for h in kept)
 
 
+@cache
 def all_keys() -> dict[str, list[str]]:
     """Name -> dotted keys of that name, over the whole recipe and its extensions."""
     from ftune.recipe.schema import Recipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ SHIPPED = "ftune:"
 ASSETS = ROOT / "assets"
 ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
 HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
+DATA_SET = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 LONGEST_NAME = 100  # bytes; file systems take 255, and runs add to it
 
 Rule = Callable[..., Iterator[Problem]]  # (recipe, folder)
@@ -93,60 +95,48 @@ def sources(recipe: Any, folder: Path) -> Iterator[Problem]:
     for part in ("train", "eval", "test"):
         entries = getattr(recipe.data, part)
         for i, source in enumerate(entries if isinstance(entries, tuple) else ()):
-            at = ("data", part, i)
-            file = local_file(source.path, folder)
-            if file is None:
-                yield from _hub_id((*at, "path"), source.path)
-                continue
-            yield from _file((*at, "path"), source.path, file)
-            for key, default in (("split", "train"), ("subset", None), ("revision", None)):
-                if getattr(source, key) != default:
-                    yield Problem(
-                        (*at, key),
-                        f"{dotted((*at, key))} belongs to hub data sets, and "
-                        f"{source.path} is a file; remove it",
-                    )
+            yield from _source(("data", part, i), source, folder)
 
 
-def local_file(path: str, folder: Path) -> Path | None:
-    """The file that a source names; None if it is a hub id."""
-    if path.startswith(SHIPPED):
-        return ASSETS / path.removeprefix(SHIPPED)
+def _source(at: KeyPath, source: Any, folder: Path) -> Iterator[Problem]:
+    """Problems of one source: a file, a folder in a hub data set's layout, or a hub id."""
+    path, where = source.path, (*at, "path")
     if "\0" in path:
-        return Path(path)
-    file = folder / _expanded(path)
-    plain = path.removesuffix(".gz")
-    if plain.endswith(ENDINGS) or path.startswith(("/", "./", "../", "~")) or file.is_file():
-        return file
-    return None
-
-
-def _file(at: KeyPath, path: str, file: Path) -> Iterator[Problem]:
-    """Problems of a file of rows."""
-    if "\0" in path:
-        yield Problem(at, f"{dotted(at)} holds a NUL; write a path without")
-    elif path.startswith(SHIPPED) and ASSETS.resolve() not in file.resolve().parents:
-        yield Problem(at, f"{dotted(at)}: {path} leads out of what ships with ftune; correct it")
-    elif file.is_dir():
-        yield Problem(at, f"{dotted(at)}: {path} is a folder; name a file in it")
+        yield Problem(where, f"{dotted(where)} holds a NUL; write a path without")
+        return
+    shipped = path.startswith(SHIPPED)
+    file = ASSETS / path.removeprefix(SHIPPED) if shipped else folder / _expanded(path)
+    if not shipped and file.is_dir():
+        return
+    known = path.lower().removesuffix(".gz").endswith(ENDINGS)
+    local = path.startswith(("/", "./", "../", "~"))
+    if not (shipped or known or local or file.exists()):
+        if not DATA_SET.fullmatch(path):
+            said = f"{path!r} is neither a file that is there nor a hub id owner/name; correct it"
+            yield Problem(where, f"{dotted(where)}: {said}")
+        return
+    if shipped and ASSETS.resolve() not in file.resolve().parents:
+        said = f"{path} leads out of what ships with ftune; correct it"
+        yield Problem(where, f"{dotted(where)}: {said}")
     elif not file.exists():
-        yield Problem(at, f"{dotted(at)}: there is no file {path}; {near_files(file)}")
-    elif not path.removesuffix(".gz").endswith(ENDINGS):
-        yield Problem(
-            at,
-            f"{dotted(at)}: the ending of {path} says nothing of what is in it; name the file "
-            f"*{' or *'.join(ENDINGS)}, each also with .gz",
-        )
+        said = f"there is no file {path}; {_hint(path, file, folder)}"
+        yield Problem(where, f"{dotted(where)}: {said}")
+    elif not known:
+        said = f"the ending of {path} says nothing of what is in it; name the file "
+        said += f"*{' or *'.join(ENDINGS)}, each also with .gz"
+        yield Problem(where, f"{dotted(where)}: {said}")
+    for key, default in (("split", "train"), ("subset", None), ("revision", None)):
+        if getattr(source, key) != default:
+            said = f"belongs to hub data sets, and {path} is a file; remove it"
+            yield Problem((*at, key), f"{dotted((*at, key))} {said}")
 
 
-def _hub_id(at: KeyPath, path: str) -> Iterator[Problem]:
-    """A problem where a source is neither a file nor a hub id."""
-    if not HUB_ID.fullmatch(path):
-        yield Problem(
-            at,
-            f"{dotted(at)}: {path!r} is neither a file that is there nor a hub id owner/name; "
-            "correct it",
-        )
+def _hint(path: str, file: Path, folder: Path) -> str:
+    """What may have been meant by a file that is not there."""
+    if Path(path).is_file():
+        there = os.path.relpath(path, folder)
+        return f"relative paths start at the recipe's folder: write {there}"
+    return near_files(file)
 
 
 def template(recipe: Any, folder: Path) -> Iterator[Problem]:

@@ -17,6 +17,7 @@ class Problem:
     at_key: bool = False
     missing: bool = False  # the key should be there and is not
     points: str = ""  # the dotted key that the message says to write instead
+    more: int = 0  # problems that are only counted, and have no message
 
 
 def dotted(path: KeyPath) -> str:

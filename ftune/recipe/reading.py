@@ -15,7 +15,7 @@ from ftune.recipe.overrides import apply_overrides
 from ftune.recipe.places import Places, Problem
 from ftune.recipe.schema import Recipe
 from ftune.recipe.source_text import read_text
-from ftune.recipe.validating import validated
+from ftune.recipe.validating import MOST, validated
 from ftune.recipe.yaml_tree import Fault, parse
 
 
@@ -77,12 +77,18 @@ def _leads_to(target: str, problem: Problem) -> bool:
 
 
 def told(problems: list[Problem], faults: list[Fault], places: Places) -> tuple[str, ...]:
-    """All problems as lines in the order of their places; at a fault of the YAML only that."""
+    """Problems as lines in the order of their places; at a fault of the YAML only that.
+
+    Of more than ``MOST`` the last line gives the number.
+    """
     marks = {mark for mark, _ in faults}
-    sorted_lines = [((0, *m), f"{places.file}:{m[0]}:{m[1]}: {what}") for m, what in faults]
+    found = [((0, *m), f"{places.file}:{m[0]}:{m[1]}: {what}") for m, what in faults]
     for problem in problems:
         order, _ = places.find(problem.path, problem.at_key)
-        if order[0] or order[1:] not in marks:
-            sorted_lines.append((order, places.line(problem)))
-    sorted_lines.sort(key=lambda pair: pair[0])
-    return tuple(dict.fromkeys(line for _, line in sorted_lines))
+        if not problem.more and (order[0] or order[1:] not in marks):
+            found.append((order, places.line(problem)))
+    found.sort(key=lambda pair: pair[0])
+    lines = list(dict.fromkeys(line for _, line in found))
+    more = sum(p.more for p in problems) + len(lines[MOST:])
+    rest = [f"{places.file}: and {more:,} problems more; correct these first"] if more else []
+    return (*lines[:MOST], *rest)

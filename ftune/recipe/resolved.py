@@ -56,11 +56,20 @@ def to_yaml(recipe: Recipe) -> str:
             return True
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        # PyYAML knows YAML 1.1 only, and leaves 1e-4 bare: that is a number here.
-        style = None if is_plain_text(value) else '"'
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=_style(value))
 
     Dumper.add_representer(str, text)
     return yaml.dump(
         to_plain(recipe), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=WIDTH
     )
+
+
+def _style(text: str) -> str | None:
+    """How a text is written: lines as a block, what is no plain text in quotes."""
+    # PyYAML knows YAML 1.1 only and would leave 1e-4 bare, which is a number here; and it writes
+    # rare line ends as they are.
+    if not all(line.isprintable() for line in text.split("\n")):
+        return '"'
+    if "\n" in text:
+        return "|"
+    return None if is_plain_text(text) else '"'

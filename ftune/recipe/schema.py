@@ -12,8 +12,9 @@ from pydantic import Field
 
 from ftune.recipe.base import Chosen, Section
 
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every random generator takes
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Rate = Annotated[float, Field(ge=0.0)]
 
@@ -70,7 +71,7 @@ class Source(Section):
     """Configuration of a hub data set, where it has several."""
     revision: str | None = None
     """Commit, tag or branch of a hub data set."""
-    weight: Annotated[float, Field(gt=0.0)] = 1.0
+    weight: Annotated[float, Field(gt=0.0, le=1000.0)] = 1.0
     """How often each row is seen in an epoch: 2 is twice, 0.5 is a drawn half of the rows."""
     max_rows: Positive | None = None
     """Read only the first rows."""
@@ -89,7 +90,7 @@ class Data(Section):
     """How turns are written as text: a template's name, or ``tokenizer`` for the model's own."""
     system_prompt: str | None = None
     """Put before conversations that have no system message of their own."""
-    max_length: Annotated[int, Field(ge=8)] = 1024
+    max_length: Annotated[int, Field(ge=8, le=2**31 - 1)] = 1024
     """Longest example in tokens."""
     on_too_long: Literal["error", "truncate_prompt", "truncate", "drop"] = "error"
     """What to do with a longer one: stop, cut its prompt from the left, cut its end, or drop it."""
@@ -110,7 +111,7 @@ class Train(Section):
     """What is learned; see the objectives."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 2e-4
     """Peak rate."""
-    num_train_epochs: Annotated[float, Field(gt=0.0)] = 1.0
+    num_train_epochs: Annotated[float, Field(gt=0.0, le=100_000.0)] = 1.0
     """Passes over the training rows."""
     max_steps: Positive | None = None
     """Stop after so many optimizer steps, whatever the epochs."""
@@ -146,7 +147,7 @@ class Train(Section):
     """The same as a number of steps, in place of the share."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them."""
-    seed: Count = 42
+    seed: Seed = 42
     """Of everything that is drawn: order, dropout, new weights."""
     logging_steps: Positive = 10
     """Steps between two lines of metrics.jsonl."""
@@ -187,7 +188,7 @@ class Generation(Section):
     """Above 1 makes tokens that were there less likely."""
     stop: tuple[str, ...] = ()
     """Strings that end an answer, besides the template's own and the end mark."""
-    seed: Count = 0
+    seed: Seed = 0
     """Of what is drawn."""
 
 

@@ -46,7 +46,7 @@ def near_files(path: Path) -> str:
         beside = sorted(p.name for p in path.parent.iterdir())
     except (OSError, ValueError):
         return f"the folder {path.parent} can't be looked into; check the path"
-    near = difflib.get_close_matches(path.name, beside, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(path.name, beside, n=3, cutoff=0.7)
     if not near:
         near = [name for name in beside if Path(name).stem == path.stem][:3]
     return f"did you mean {' or '.join(near)}?" if near else "check the path"

@@ -13,6 +13,7 @@ from ftune.recipe.keys import unknown_key
 from ftune.recipe.places import KeyPath, Problem, dotted
 
 Model = TypeVar("Model", bound=Section)
+MOST = 100  # problems that are put into words; a data file given as a recipe has thousands
 
 
 def validated(
@@ -68,29 +69,38 @@ def _problems(
         path = (*_steps(loc, data), *absent)
         found.setdefault(path, []).append(one)
     problems = []
-    for path, errors in found.items():
-        kinds = [e["type"] for e in errors]
-        types_only = all(k in wording.EXPECTED for k in kinds)
-        if types_only and any(p[: len(path)] == path and p != path for p in found):
-            continue  # another branch of the union fits better: its error stands deeper
-        full = (*base, *path)
-        if kinds[0] == "missing":
-            problems.append(missing(model, path, base))
-        elif kinds[0] == "extra_forbidden":
-            section = section_at(model, path[:-1])
-            known = key_names(section) if section else ()
-            problems.append(unknown_key(full, (*known, *(beside if len(path) == 1 else ()))))
-        elif types_only:
-            section = section_at(model, path)
-            said = wording.wrong_type(
-                kinds, errors[0]["input"], key_names(section) if section else ()
-            )
-            problems.append(Problem(full, f"{dotted(full)} {said}"))
-        else:
-            first = next(e for e in errors if e["type"] not in wording.EXPECTED)
-            said = wording.wrong_value(first)
-            problems.append(Problem(full, f"{dotted(full)} {said}"))
+    for path, errors in list(found.items())[:MOST]:
+        kinds = {e["type"] for e in errors}
+        # Another branch of a union fits better where its error stands deeper; and a list from
+        # which pydantic took the faulty entries is not therefore too short.
+        shallow = kinds <= {*wording.EXPECTED, "too_short"}
+        if not (shallow and any(p[: len(path)] == path and p != path for p in found)):
+            problems.append(_problem(model, path, errors, base, beside))
+    if len(found) > MOST:
+        problems.append(Problem(base, "", more=len(found) - MOST))
     return problems
+
+
+def _problem(
+    model: type[Section], path: KeyPath, errors: list[Any], base: KeyPath, beside: tuple[str, ...]
+) -> Problem:
+    """What the errors at one place come to, in words."""
+    full, section = (*base, *path), section_at(model, path)
+    kind = errors[0]["type"]
+    if kind == "missing":
+        return missing(model, path, base)
+    if kind == "extra_forbidden":
+        around = section_at(model, path[:-1])
+        known = key_names(around) if around else ()
+        return unknown_key(full, (*known, *(beside if len(path) == 1 else ())))
+    others = [e for e in errors if e["type"] not in wording.EXPECTED]
+    if others:
+        said = wording.wrong_value(others[0])
+    else:
+        keys = key_names(section) if section else ()
+        said = wording.wrong_type([e["type"] for e in errors], errors[0]["input"], keys)
+    # A rule of the Config as a whole speaks in sentences of its own.
+    return Problem(full, f"{dotted(full)} {said}" if path else f"{dotted(full)}: {said}")
 
 
 def _steps(loc: tuple[Any, ...], data: Any) -> KeyPath:
@@ -112,6 +122,7 @@ def missing(model: type[Section], path: KeyPath, base: KeyPath = ()) -> Problem:
     full = (*base, *path)
     where = f"under {dotted(full[:-1])}" if len(full) > 1 else "at the left edge"
     what = first_sentence(field.description if field else "")
+    what = what[:1].lower() + what[1:]
     return Problem(
         full,
         f"{dotted(full)} is missing; add {path[-1]}: {where}" + (f" ({what})" if what else ""),

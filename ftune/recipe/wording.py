@@ -138,9 +138,11 @@ def wrong_value(error: Any) -> str:
         found = re.findall(r"'([^']*)'|\b(True|False|None|\d+)\b", context["expected"])
         choices = [text or word.lower() for text, word in found]
         meant = near(value, choices)
-        quotes = "put quotes around it" if meant and _bare(value) == meant else None
-        hint = quotes or (f"did you mean {meant}?" if meant else "write one of them")
-        if meant == "no" and not quotes:
+        if meant and _bare(value) == meant:
+            hint = f"write {meant} without quotes" if value == meant else "put quotes around it"
+        else:
+            hint = f"did you mean {meant}?" if meant else "write one of them"
+        if meant == "no" and value != "no":
             hint = 'write "no"'
         return f"must be one of {', '.join(choices)}, got {shown(value)}; {hint}"
     if kind in BOUNDS:
@@ -149,10 +151,10 @@ def wrong_value(error: Any) -> str:
         bound = int(bound) if float(bound).is_integer() else bound
         return f"must be {word} {bound}, got {shown(value)}; write a {size} number"
     if kind in ("string_too_short", "too_short"):
-        what = "an empty text" if kind == "string_too_short" and not value else shown(value)
-        least = context["min_length"]
         unit = "characters" if kind == "string_too_short" else "entries"
-        return f"is {what}, and needs {least} {unit} or more; write them"
+        if not value:
+            return "is empty; " + ("write a text" if value == "" else "add an entry")
+        return f"has fewer than {context['min_length']} {unit}; add some"
     if kind in ("string_too_long", "too_long"):
         unit = "characters" if kind == "string_too_long" else "entries"
         return f"has more than {context['max_length']} {unit}; shorten it"

@@ -17,6 +17,7 @@ from ftune.recipe.scalars import plain_scalar
 from ftune.recipe.syntax import syntax_problem
 
 DEEPEST = 50
+LONGEST_KEY = 200  # characters
 MOST_VALUES = 20_000  # with aliases expanded
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # only its parser is used
 
@@ -108,6 +109,8 @@ class _Builder:
             if not isinstance(event, yaml.ScalarEvent):
                 raise _StopError(at, "a key must be plain text; is a ':' missing or one too many?")
             key = event.value
+            if len(key) > LONGEST_KEY:
+                raise _StopError(at, f"a key of {len(key):,} characters; is a ':' missing?")
             if event.tag is not None:
                 self.faults.append((at, f"the tag {_tag(event.tag)} is not allowed; remove it"))
             if event.anchor is not None:

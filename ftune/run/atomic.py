@@ -45,7 +45,7 @@ def free_space(path: Path) -> str:
 
 
 def write(path: Path, fill: Callable[[Path], object]) -> None:
-    """Calls ``fill`` with a temporary path, syncs what it wrote there, and renames it to ``path``."""
+    """Calls ``fill`` with a temporary path, syncs what it wrote, and renames it to ``path``."""
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     with disk_errors(path):
         try:

@@ -92,7 +92,7 @@ def create(runs_dir: Path, name: str) -> RunDirectory:
 
 
 def find(target: Path, runs_dir: Path) -> RunDirectory | None:
-    """The run that ``target`` names: its folder, ``name/id`` or ``name`` (newest) below runs_dir."""
+    """The run that ``target`` names: a folder, or ``name/id`` or ``name`` (newest) in runs_dir."""
     for folder in (target, runs_dir / target):
         if (folder / "run.json").is_file():
             return RunDirectory(folder)

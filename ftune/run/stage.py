@@ -55,9 +55,11 @@ class Stage:
 
     name: str
     version: int  # raised by hand when its outputs change meaning
-    reads: tuple[str, ...]  # recipe keys: the stage is handed only these, so its fingerprint can't lie
+    reads: tuple[str, ...]  # recipe keys; handed only these, its fingerprint can't lie
     needs: tuple[str, ...]  # stages before it
     writes: tuple[str, ...]  # files that must exist when it is done
     identity: Callable[[View, Place], Mapping[str, Any]]  # what the names it reads stand for
     run: Callable[[Context], Report]
-    covered: tuple[str, ...] = ()  # keys that count in the fingerprint only as ``identity`` tells them
+    covered: tuple[
+        str, ...
+    ] = ()  # keys that count in the fingerprint only as ``identity`` tells them

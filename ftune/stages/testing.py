@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ftune.errors import DataError
 from ftune.recipe.view import View
 from ftune.registry import OBJECTIVES
 from ftune.run.progress import Progress
 from ftune.run.signals import StopFlag
+from ftune.run.stage import Place
+from ftune.stages.rows import ledger_of, rows_of
 from ftune.types import Metric, Prediction, Prompt
+
+if TYPE_CHECKING:
+    from ftune.data.collect import Taken
+    from ftune.data.ledger import Ledger
 
 DATA_KEYS = (
     "data.train",
@@ -29,7 +36,7 @@ DATA_KEYS = (
 
 @dataclass
 class TestSet:
-    """Rows of one split, in order; ``tokens[i]`` belongs to the row that ``prompts`` counts as i."""
+    """Rows of one split, in order; ``tokens[i]`` belongs to the i-th of ``prompts``."""
 
     __test__ = False  # pytest collects what begins with Test
 
@@ -49,7 +56,6 @@ class Asking:
     batch_size: int
     stop: tuple[str, ...]
     stop_ids: tuple[int, ...]
-    max_length: int
 
 
 def measure(
@@ -84,9 +90,7 @@ def measure(
             )
         )
     else:
-        predictions = [
-            Prediction(p.row, p.text, "", p.references, p.source) for p in rows.prompts
-        ]
+        predictions = [Prediction(p.row, p.text, "", p.references, p.source) for p in rows.prompts]
     if "likelihood" in wanted:
         predictions = _with_likelihood(model, tokenizer, rows, predictions, progress, between)
     return predictions, score_all(asking.chosen, predictions)
@@ -120,10 +124,69 @@ def _with_likelihood(
     return with_losses(predictions, rows.members, losses, rows.sizes)
 
 
-def rows_of(recipe: View, split: str, tokenizer: Any, place: Any, progress: Progress) -> TestSet:
-    """The rows of ``data.<split>``, rendered by the recipe's template.
+def read_rows(recipe: View, split: str, tokenizer: Any, place: Place) -> tuple[TestSet, Any]:
+    """The rows of ``data.<split>`` rendered by the recipe's template, and that template.
 
     Raises:
-        DataError: the split has no rows, or one of them can't be used and the recipe says to stop.
+        DataError: the split has no rows, or one can't be used and the recipe says to stop.
     """
-    raise RuntimeError("set up when the data room is there")
+    from ftune.data.rules import Rules
+    from ftune.data.templating import load_template
+
+    template = load_template(
+        recipe.data.template, tokenizer, recipe.data.system_prompt, place.folder
+    )
+    ledger = ledger_of(recipe, split)
+    rows = TestSet([], [], {}, {})
+    rules = Rules.of(recipe.data)
+    for one in rows_of(recipe, split, place, ledger):
+        _add(rows, one, template, rules, ledger, recipe.data.on_bad_row)
+    ledger.balance()
+    if not rows.prompts:
+        raise DataError(
+            f"data.{split}: no row is left to evaluate ({_why(ledger)}); an evaluation of nothing "
+            "has no figures: check the source, or leave evaluate.metrics out"
+        )
+    rows.ledger = ledger.total.to_json()
+    return rows, template
+
+
+def _add(rows: TestSet, one: Taken, template: Any, rules: Any, ledger: Ledger, policy: str) -> None:
+    """Renders one example into ``rows``, or counts why not."""
+    from ftune.data.render import prompt, tokens
+    from ftune.data.rules import Dropped
+
+    counts = ledger[one.source]
+    try:
+        asked = prompt(one.example, template, rules, counts.source, one.row)
+        whole = tokens(one.example, template, rules)
+    except DataError as error:
+        said = f"{counts.source}:{one.row}: {error}"
+        if policy == "error":
+            raise DataError(f"{said}; or set data.on_bad_row: skip") from error
+        counts.bad_row(said)
+        return
+    if isinstance(asked, Dropped) or isinstance(whole, Dropped):
+        counts.drop((asked if isinstance(asked, Dropped) else whole).reason)  # type: ignore[union-attr]
+        return
+    counts.use(whole)
+    number = len(rows.prompts)
+    rows.prompts.append(asked)
+    rows.members.append((number,))
+    rows.tokens[number] = (whole.ids, whole.trained)
+    rows.sizes[number] = len(one.example.messages[-1].content.encode())
+
+
+def _why(ledger: Ledger) -> str:
+    total = ledger.total
+    reasons = {"bad": total.bad, "held out elsewhere": total.held_out, **total.dropped}
+    gone = ", ".join(f"{count} {why}" for why, count in reasons.items() if count)
+    return f"{total.read} rows read" + (f", {gone}" if gone else "")
+
+
+def grouped(rows: TestSet) -> TestSet:
+    """Equal prompts asked once, with the answers of all their rows as references."""
+    from ftune.evaluate.references import group_references
+
+    joined = group_references(rows.prompts)
+    return replace(rows, prompts=list(joined.prompts), members=list(joined.members))

@@ -137,6 +137,7 @@ def problems(folder: Path) -> list[str]:
 
 def newest(root: Path, progress: Progress) -> Checkpoint | None:
     """The newest whole checkpoint; damaged ones are told and moved to ``damaged-step-...``."""
+    damaged = False
     for step in steps(root):
         folder = path_of(root, step)
         wrong = problems(folder)
@@ -148,7 +149,12 @@ def newest(root: Path, progress: Progress) -> Checkpoint | None:
             folder.rename(aside)
         progress.warn(
             f"the checkpoint of step {step} is damaged and not used: {'; '.join(wrong)}; "
-            f"it was moved to {aside.name}, and the next older one is taken"
+            f"it was moved to {aside.name}, and the next older one is looked for"
+        )
+        damaged = True
+    if damaged:
+        progress.warn(
+            f"{root}: no whole checkpoint is left; the training starts from the beginning"
         )
     return None
 

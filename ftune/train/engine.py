@@ -24,6 +24,7 @@ class Engine:
     optimizer: Any
     schedule: torch.optim.lr_scheduler.LambdaLR
     device: torch.device
+    trained: dict[str, torch.nn.Parameter]  # the trainable parameters by name
 
     @property
     def processes(self) -> int:
@@ -34,10 +35,6 @@ class Engine:
     def process(self) -> int:
         """The number of this one."""
         return int(self.accelerator.process_index)
-
-    def trained(self) -> dict[str, torch.nn.Parameter]:
-        """Trainable parameters by name."""
-        return {n: p for n, p in self.plain.named_parameters() if p.requires_grad}
 
     def total(self, number: float) -> float:
         """The sum of a number over all processes."""
@@ -73,6 +70,7 @@ def ready(job: Job, total: int) -> Iterator[Engine]:
         optimizer=accelerator.prepare_optimizer(optimizer, device_placement=False),
         schedule=schedule,
         device=device,
+        trained={n: p for n, p in model.named_parameters() if p.requires_grad},
     )
     try:
         yield engine
@@ -82,7 +80,8 @@ def ready(job: Job, total: int) -> Iterator[Engine]:
         accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
         model.__dict__.pop("forward", None)  # what mixed precision put over the class's own
         if settings.gradient_checkpointing:
-            model.gradient_checkpointing_disable()
+            _activation_checkpointing(model, "disable")()
+            model.disable_input_require_grads()
         optimizer.zero_grad(set_to_none=True)
         model.train(was_training)
 
@@ -116,9 +115,15 @@ def _accelerator(job: Job, device: torch.device) -> Any:
 
 def _checkpoint_activations(model: Any) -> None:
     try:
-        # It takes care of inputs that need no gradient themselves, too (adapters).
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # It also makes the embeddings' output require a gradient, which adapters need.
+        _activation_checkpointing(model, "enable")({"use_reentrant": False})
     except (ValueError, AttributeError) as error:
         raise RecipeError(
             f"train.gradient_checkpointing: this model has none ({error}); set it to false"
         ) from error
+
+
+def _activation_checkpointing(model: Any, verb: str) -> Any:
+    """The method of transformers that switches it, by its newer name where there is one."""
+    newer = getattr(model, f"activation_checkpointing_{verb}", None)
+    return newer or getattr(model, f"gradient_checkpointing_{verb}")

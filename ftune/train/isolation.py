@@ -42,6 +42,8 @@ def isolated(model: Any) -> bool:
         ).logits[:, -LENGTH:]
     finally:
         model.train(was_training)
-    bound = 1e-5 if logits.dtype == torch.float32 else 1e-2
+    # 8-bit layers keep columns in 16 bits that depend on all lines of a batch.
+    rounded = logits.dtype != torch.float32 or getattr(model, "is_quantized", False)
+    bound = 1e-2 if rounded else 1e-5
     difference = (logits[0] - logits[1]).float().abs().max()
     return bool(difference <= bound * logits.float().abs().max().clamp(min=1.0))

@@ -18,6 +18,8 @@ from ftune.train.flattening import flatten, unflatten
 from ftune.train.job import Job
 from ftune.train.state import State
 
+FORMAT = 1  # raised when an older checkpoint can't be read any more
+
 
 class Saver:
     """Saves and resumes one training; only the first process writes."""
@@ -27,8 +29,9 @@ class Saver:
         self.root: Path = job.folder / "checkpoints"
         self.resumed_from: int | None = None
         self._saved: State | None = None  # as of the last save, or the resume
-        shapes = [(n, list(p.shape), str(p.dtype)) for n, p in engine.trained().items()]
+        shapes = [(n, list(p.shape), str(p.dtype)) for n, p in engine.trained.items()]
         own = {
+            "format of checkpoints": FORMAT,
             "processes": engine.processes,
             "steps in all": total,
             "trainable parameters": hashlib.sha256(json.dumps(shapes).encode()).hexdigest(),
@@ -43,7 +46,7 @@ class Saver:
         """
         if state == self._saved:
             return
-        weights = self._engine.trained()
+        weights = self._engine.trained
         bad = [name for name, p in weights.items() if not bool(torch.isfinite(p).all())]
         if bad:
             raise RunError(
@@ -143,7 +146,7 @@ class Saver:
         Raises:
             RunError: they are not those of this model.
         """
-        saved, own = found.tensors("weights"), self._engine.trained()
+        saved, own = found.tensors("weights"), self._engine.trained
         wrong = [
             name
             for name in saved.keys() | own.keys()

@@ -56,7 +56,7 @@ def take_step(engine: Engine, job: Job, step: Step, number: int) -> Taken:
         losses.append(result.total.detach())
     _check_count(engine, step, batches)
     norm = accelerator.clip_grad_norm_(
-        engine.trained().values(), job.settings.max_grad_norm or math.inf
+        engine.trained.values(), job.settings.max_grad_norm or math.inf
     )
     own = torch.stack([*losses, norm.to(losses[0])]).tolist()  # waits for the device, once
     taken = Taken(loss_sum=engine.total(sum(own[:-1])), grad_norm=own[-1])

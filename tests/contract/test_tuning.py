@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ftune import registry
-from ftune.model import adapters, sizes
+from ftune.model import adapters, devices, sizes
 from ftune.model.loading import Loaded, load_model, load_tokenizer
 from ftune.recipe.schema import Model, Quantization
 
@@ -35,6 +35,10 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("prompt_tuning", {"prompt_tuning_init": "RANDOM", "num_virtual_tokens": 3}, {}),
     ("qlora", {}, {"quantization": Quantization(load_in_4bit=True)}),
     ("qlora", {"use_dora": True}, {"quantization": Quantization(load_in_4bit=True)}),
+    ("lora", {}, {"dtype": "bfloat16"}),
+    ("lora", {"init_lora_weights": "pissa"}, {"dtype": "bfloat16"}),
+    ("prompt_tuning", {}, {"dtype": "bfloat16"}),
+    ("qlora", {}, {"dtype": "bfloat16", "quantization": Quantization(load_in_4bit=True)}),
     (
         "qlora",
         {},
@@ -87,6 +91,8 @@ def test_trains_saves_and_loads(
 ) -> None:
     import torch
 
+    if model_keys.get("dtype", "float32") not in {"float32", *devices.probe().works}:
+        pytest.skip("bfloat16 does not work on this CPU")
     extension = registry.METHODS.load(method)
     loaded = base(path, **model_keys)
     ids = torch.randint(3, 2000, (2, 12), generator=torch.Generator().manual_seed(1))

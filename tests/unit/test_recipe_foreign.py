@@ -8,7 +8,8 @@ import pytest
 from recipe_texts import GOOD, said
 
 from ftune.recipe.fields import walk
-from ftune.recipe.foreign import THERE, _table, foreign_name
+from ftune.recipe.foreign import foreign_name, table
+from ftune.recipe.foreign_names import THERE
 from ftune.recipe.keys import all_keys
 from ftune.recipe.schema import Recipe
 
@@ -43,7 +44,7 @@ def test_the_agreed_names(here: str, tmp_path: Path) -> None:
         assert here in lines[0]
 
 
-@pytest.mark.parametrize("name", sorted(_table()))
+@pytest.mark.parametrize("name", sorted(table()))
 def test_each_name_leads_to_a_key_that_is_there(name: str) -> None:
     found = foreign_name((name,))
     assert found is not None

@@ -31,7 +31,9 @@ def test_path_and_value(text: str) -> None:
     assert read_override(text) == SET[text]
 
 
-@pytest.mark.parametrize("text", ["", "a", "=1", "a..b=1", ".a=1", "a.=1", "[0]=1", "0=1", "a[x]=1"])
+@pytest.mark.parametrize(
+    "text", ["", "a", "=1", "a..b=1", ".a=1", "a.=1", "[0]=1", "0=1", "a[x]=1"]
+)
 def test_no_override(text: str) -> None:
     with pytest.raises(RecipeError, match="is not key=value"):
         read_override(text)
@@ -39,7 +41,7 @@ def test_no_override(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["a=[1", "a={b: !!str 1}", "a=.nan", "a={b: 1, b: 2}"])
 def test_value_that_cannot_be_read(text: str) -> None:
-    with pytest.raises(RecipeError, match="^-o a"):
+    with pytest.raises(RecipeError, match=r"^-o a"):
         read_override(text)
 
 
@@ -113,7 +115,9 @@ def test_the_same_key_twice(tmp_path: Path) -> None:
 
 
 def test_file_first_then_overrides_in_their_order(tmp_path: Path) -> None:
-    lines = said(GOOD.replace("1e-4", "x"), tmp_path, "train.seed=x", "model.dtype=x", "data.packing=1")
+    lines = said(
+        GOOD.replace("1e-4", "x"), tmp_path, "train.seed=x", "model.dtype=x", "data.packing=1"
+    )
     places = [line.split(": ")[0] for line in lines]
     assert places == [
         "recipe.yaml:10:18",

@@ -37,20 +37,23 @@ TRAIN = {
     "lerning_rate: 1": "3: train.lerning_rate is not a key of train; did you mean learning_rate?",
     'learning_rate: "1e-4"': "18: train.learning_rate must be a number, got text '1e-4'; "
     "write 1e-4 without quotes",
-    "learning_rate: ten": "18: train.learning_rate must be a number, got text 'ten'; write a number",
+    "learning_rate: ten": "18: train.learning_rate must be a number, got text 'ten'; "
+    "write a number",
     "learning_rate: -1": "18: train.learning_rate must be above 0, got the number -1; "
     "write a larger number",
     "learning_rate: true": "18: train.learning_rate must be a number, got true; write a number",
     "learning_rate:": "17: train.learning_rate must be a number, got nothing; "
     "write a value or remove the line",
-    "max_steps: 1e3": "14: train.max_steps must be a whole number, got the number 1000.0; write 1000",
+    "max_steps: 1e3": "14: train.max_steps must be a whole number, got the number 1000.0; "
+    "write 1000",
     "max_steps: 1.5": "14: train.max_steps must be a whole number, got the number 1.5; "
     "leave out the fraction",
     "max_steps: 0755": "14: train.max_steps must be a whole number, got text '0755'; "
     "write 755 without quotes",
     "max_steps: 10,000": "14: train.max_steps must be a whole number, got text '10,000'; "
     "write 10000 without quotes",
-    "max_steps: [1]": "14: train.max_steps must be a whole number, got a list; write a whole number",
+    "max_steps: [1]": "14: train.max_steps must be a whole number, got a list; "
+    "write a whole number",
     "max_grad_norm: .nan": "18: .nan is not a number that a recipe can hold; write a finite one",
     "group_by_length: no": "20: train.group_by_length must be true or false, got text 'no'; "
     "write false without quotes",
@@ -66,14 +69,14 @@ TRAIN = {
     "r: 8": "3: train.r is not a key of train; it belongs elsewhere, write tune.r",
     "path: x": "3: train.path is not a key of train; it belongs elsewhere, "
     "write data.train[0].path",
-    "objective: stf": "14: train.objective: 'stf' is not a objective; did you mean sft? "
+    "objective: stf": "14: train.objective: 'stf' is not an objective; did you mean sft? "
     "there are: sft",
     "objective: {sft: {x: 1}}": "21: train.objective.sft.x is not a key of train.objective.sft; "
-    "it has no keys",
+    "it has no keys, remove this one",
     "objective: 5": "14: train.objective must be a name, got the number 5; write sft",
     "objective: {sft: {}, x: {}}": "14: train.objective holds several names; "
     "write one {name: {keys}}",
-    "completely_other: 1": "3: train.completely_other is not a key of train; its keys are objective",
+    "completely_other: 1": "3: train.completely_other is not a key of train; its keys are ",
 }
 
 
@@ -87,16 +90,18 @@ def test_a_line_of_train(line: str, tmp_path: Path) -> None:
 CHANGES = {
     ("name_or_path: ftune:tiny", "name_or_path: 2024"): "2:17: model.name_or_path must be text, "
     "got the number 2024; put quotes around it",
-    ("name_or_path: ftune:tiny", 'name_or_path: ""'): "2:17: model.name_or_path is an empty text, "
-    "and needs 1 characters or more; write them",
+    ("name_or_path: ftune:tiny", 'name_or_path: ""'): "2:17: model.name_or_path is empty; "
+    "write a text",
     ("name_or_path: ftune:tiny", "dtype: bf16"): [
-        "1:1: model.name_or_path is missing; add name_or_path: under model (A hub id, a local folder",
+        "1:1: model.name_or_path is missing; add name_or_path: under model (a hub id, a local",
         "2:10: model.dtype must be one of auto, float32, bfloat16, float16, got text 'bf16'; "
         "did you mean bfloat16?",
     ],
-    ("  name_or_path: ftune:tiny", ""): "1:1: model must be keys, got nothing; indent its keys",
-    ("  name_or_path: ftune:tiny", "  name_or_path:ftune:tiny"): "2:3: model must be keys, got text "
-    "'name_or_path:ftune:tiny'; put a space after the ':'",
+    ("  name_or_path: ftune:tiny", ""): "1:7: model must be keys, got nothing; indent its keys",
+    (
+        "  name_or_path: ftune:tiny",
+        "  name_or_path:ftune:tiny",
+    ): "2:3: model must be keys, got text 'name_or_path:ftune:tiny'; put a space after the ':'",
     ("    - path", "      path"): "5:7: data.train must be a list, got keys; put '- ' before",
     ("      format: alpaca\n", ""): "5:7: data.train[0].format is missing; add format: alpaca | ",
     ("format: alpaca", "format: alpacca"): "6:15: data.train[0].format: 'alpacca' is not a row "
@@ -136,7 +141,7 @@ CHANGES = {
         "2:1: data2 is not a key of a recipe; did you mean data?",
     ],
     ("model:", "distributed: {mixed_precision: off}\nmodel:"): "1:32: distributed.mixed_precision "
-    'must be one of no, bf16, fp16, got text \'off\'; write "no"',
+    "must be one of no, bf16, fp16, got text 'off'; write \"no\"",
 }
 
 
@@ -151,7 +156,11 @@ def test_a_change(change: tuple[str, str], tmp_path: Path) -> None:
 
 
 def test_all_at_once_in_the_order_of_lines(tmp_path: Path) -> None:
-    text = GOOD.replace("ftune:tiny", "5").replace("alpaca", "alpacca").replace("lora", "lora\n  rr: 1")
+    text = (
+        GOOD.replace("ftune:tiny", "5")
+        .replace("alpaca", "alpacca")
+        .replace("lora", "lora\n  rr: 1")
+    )
     text += "  learning_rate: 2\n  seed: !!str 1\n  packing: 1\n"
     lines = said(text, tmp_path)
     assert [line.split(":")[1] for line in lines] == ["2", "6", "9", "12", "13", "14"]
@@ -167,11 +176,29 @@ def test_checks_are_told_with_the_rest_unless_they_lean_on_what_is_wrong(tmp_pat
 
 
 def test_the_top_level_is_no_list(tmp_path: Path) -> None:
-    assert said("- a\n", tmp_path) == ["recipe.yaml:1:1: a recipe must be keys, got a list; "
-                                       "begin with `model:`"]
+    assert said("- a\n", tmp_path) == [
+        "recipe.yaml:1:1: a recipe must be keys, got a list; begin with `model:`"
+    ]
 
 
 def test_problems_have_no_braces_of_python(tmp_path: Path) -> None:
     lines = said("model: {x: {y: 1}}\ndata: {train: 3}\ntune: 3\ntrain: x\n", tmp_path)
     assert len(lines) == 5
     assert not any("Chosen" in line or "Input should" in line for line in lines)
+
+
+def test_many_problems_are_cut_short(tmp_path: Path) -> None:
+    text = GOOD + "".join(f"  key{i}: 1\n" for i in range(5000))
+    lines = said(text, tmp_path)
+    assert len(lines) == 101
+    assert lines[-1] == "recipe.yaml: and 4,900 problems more; correct these first"
+
+
+def test_a_file_of_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "rows.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
+    text = GOOD.replace("ftune:quickstart/train.jsonl", "rows.jsonl")
+    lines = said(text, Path("recipes"))
+    assert len(lines) == 1
+    assert lines[0].endswith("relative paths start at the recipe's folder: write ../rows.jsonl")

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftune.errors import RecipeError
+from ftune.recipe import yaml_tree
 from ftune.recipe.scalars import is_plain_text
 from ftune.recipe.yaml_tree import parse
 
@@ -45,6 +46,7 @@ def marks(node: yaml.Node, path: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], 
     return found
 
 
+@settings(deadline=None)
 @given(TREES, st.booleans())
 def test_reads_what_pyyaml_writes(tree: Any, flow: bool) -> None:
     text = yaml.safe_dump(tree, default_flow_style=flow, allow_unicode=True)
@@ -86,8 +88,16 @@ REFUSED = {
     "colon in text": ("a: b: c", "r.yaml:1:5: a ': ' stands where none can be"),
     "at sign": ("a: @x", "r.yaml:1:4: this character can't begin a value"),
     "indentation": ("a:\n   b: 1\n  c: 2", "r.yaml:3:3: the indentation fits no line above"),
+    "long key": ("? " + "x" * 5000 + "\n: 1", "r.yaml:1:3: a key of 5,000 characters"),
     "no colon": ("a: 1\nb\nc: 2", "r.yaml:"),
 }
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_parser_in_python_refuses_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml_tree, "LOADER", yaml.SafeLoader)
+    with pytest.raises(RecipeError, match=r"^r\.yaml:\d+:\d+: "):
+        parse(REFUSED[name][0], "r.yaml")
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -190,10 +190,10 @@ def test_finish_as_json_is_the_report(tmp_path: Path) -> None:
 def test_preview_is_what_the_format_stage_wrote(tmp_path: Path, xterm: None) -> None:
     folder = fake_run(tmp_path)
     out, terminal = io.StringIO(), Terminal()
-    Screen(out=out).preview(folder)
+    Screen(out=out).preview(folder, lambda: "coloured")
     assert out.getvalue() == "# Preview\n\n"
-    Screen(out=terminal).preview(folder)
-    assert "Preview" in terminal.getvalue()
+    Screen(out=terminal).preview(folder, lambda: "coloured")
+    assert "coloured" in terminal.getvalue()
 
 
 def test_a_reader_that_goes_away_does_not_end_the_work(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class Heard(Silent):
 
 
 def test_it_learns_and_says_so(tmp_path):
-    model = tiny_llama()
+    model = tiny_llama().eval()
     rows = some_rows(8)
     outcome = train(make_job(tmp_path, model, rows, num_train_epochs=30.0, logging_steps=7))
     assert outcome.final_loss < 1 < 3 < metrics(tmp_path)[0]["loss"]
@@ -67,7 +67,7 @@ def test_it_learns_and_says_so(tmp_path):
         "seconds",
         "memory_bytes",
     }
-    assert model.training == tiny_llama().training
+    assert not model.training  # given back as it came
     assert "forward" not in model.__dict__
 
 
@@ -89,6 +89,7 @@ def test_batch_and_accumulation_and_packing_change_nothing(tmp_path, make):
     for name, way in ways.items():
         model = make().double()
         train(make_job(tmp_path / name, model, **common, **way))
+        assert not any(m._forward_hooks for m in model.modules())  # given back as it came
         results[name] = weights(model), metrics(tmp_path / name)
     first, lines = results.pop("8x1")
     assert len(lines) == 6
@@ -98,6 +99,15 @@ def test_batch_and_accumulation_and_packing_change_nothing(tmp_path, make):
         for one, two in zip(lines, other_lines, strict=True):
             assert two["loss"] == pytest.approx(one["loss"], abs=1e-7)
             assert two["grad_norm"] == pytest.approx(one["grad_norm"], abs=1e-7)
+
+
+def test_a_launchers_environment_does_not_divide_the_gradient_again(tmp_path, monkeypatch):
+    norms = []
+    for value in ("1", "4"):
+        monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", value)
+        train(make_job(tmp_path / value, tiny_llama(), max_steps=1, logging_steps=1))
+        norms.append(metrics(tmp_path / value)[0]["grad_norm"])
+    assert norms[0] == norms[1]
 
 
 def test_one_big_packed_step_equals_the_unpacked_one(tmp_path):

@@ -49,7 +49,9 @@ def test_norms_and_biases_do_not_decay():
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
-@pytest.mark.parametrize("name", ["adamw_torch", "paged_adamw_32bit", "adamw_8bit", "paged_adamw_8bit"])
+@pytest.mark.parametrize(
+    "name", ["adamw_torch", "paged_adamw_32bit", "adamw_8bit", "paged_adamw_8bit"]
+)
 def test_adamw_is_adamw(name, decay):
     train_section = settings(optim=name, weight_decay=decay, adam_beta2=0.95, learning_rate=1e-3)
     ours, theirs = model(), model()
@@ -146,5 +148,3 @@ def test_warmup_is_counted_without_float_dust():
     assert warmup_steps(settings(warmup_ratio=0.1), 30) == 3  # 0.1 * 30 is 3.0000000000000004
     assert warmup_steps(settings(warmup_ratio=0.1), 31) == 4
     assert warmup_steps(settings(), 31) == 0
-
-

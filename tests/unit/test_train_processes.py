@@ -134,7 +134,9 @@ def test_two_are_stopped_and_go_on(tmp_path):
     for work in (straight, stopped, resumed):
         in_processes(2, work)
     for rank in range(2):
-        ours, theirs = (load_file(tmp_path / f"{n}{rank}.safetensors") for n in ("straight", "resumed"))
+        ours, theirs = (
+            load_file(tmp_path / f"{n}{rank}.safetensors") for n in ("straight", "resumed")
+        )
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert metrics(tmp_path / "straight") == metrics(tmp_path / "stopped")
     with pytest.raises(RunError, match="processes was 2 and is 1"):

@@ -147,10 +147,8 @@ def repetition(rng: random.Random) -> str:
 def lookup(rng: random.Random) -> str:
     """Pairs of words, then some of the first ones again, each with its partner."""
     left = list(dict.fromkeys(words(rng, 3, 8)))
-    right = [
-        rng.choice((made_up(rng), rng.choice(WORDS["colour"]), rng.choice(WORDS["town"])))
-        for _ in left
-    ]
+    kind = rng.choice(("colour", "town", "day", "thing", "name", "small"))
+    right = [made_up(rng) if rng.random() < 0.2 else rng.choice(WORDS[kind]) for _ in left]
     form = rng.choice(("{} has {}.", "{}: {}", "{} = {}", "{} goes with {}.", "({}, {})"))
     pairs = [form.format(*pair) for pair in zip(left, right, strict=True)]
     return rng.choice((" ", "\n")).join(pairs + rng.sample(pairs, rng.randint(2, len(pairs))))

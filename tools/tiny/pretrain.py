@@ -114,26 +114,37 @@ def save(model: LlamaForCausalLM, tokenizer: Tokenizer, folder: Path, log: dict)
     (folder / "pretraining.json").write_text(json.dumps(log, indent=2) + "\n", "utf-8")
 
 
-def prepare(data: Path) -> tuple[Tokenizer, dict[str, list[str]], dict[str, torch.Tensor]]:
-    """The tokenizer, the training documents by source, and the held-out rows (rows, 256)."""
-    real, held_texts = corpus.split(data)
-    sample = list(islice(documents(-1), 12_000))
-    tokenizer = bpe.train(sample + [text for texts in real.values() for text in texts])
-    held = {
-        name: torch.from_numpy(corpus.pack(tokenizer, texts, SHORT_ROWS))[:120]
-        for name, texts in held_texts.items()
-    }
-    return tokenizer, real, held
+def legs(folder: Path) -> list[dict]:
+    """What the folder's model was trained with so far."""
+    return json.loads((folder / "pretraining.json").read_text("utf-8"))["legs"]
+
+
+def prepare(arguments: argparse.Namespace) -> tuple[LlamaForCausalLM, Tokenizer, dict, dict]:
+    """The model to train, its tokenizer, the training documents and the held-out rows (rows, 256).
+
+    The documents are texts by source, the rows token ids by source.
+    """
+    real, held = corpus.split(arguments.data)
+    if arguments.start:
+        tokenizer = Tokenizer.from_file(str(arguments.start / "tokenizer.json"))
+        model = new_model(tokenizer)
+        model.load_state_dict(LlamaForCausalLM.from_pretrained(arguments.start).state_dict())
+    else:
+        sample = list(islice(documents(-1), 12_000))
+        tokenizer = bpe.train(sample + [text for texts in real.values() for text in texts])
+        model = new_model(tokenizer)
+    packed = {name: corpus.pack(tokenizer, texts, SHORT_ROWS) for name, texts in held.items()}
+    return model, tokenizer, real, {n: torch.from_numpy(rows[:120]) for n, rows in packed.items()}
 
 
 def train(arguments: argparse.Namespace) -> None:
     """Trains until the budget is spent and writes the best model so far every few minutes."""
     torch.manual_seed(arguments.seed)
-    tokenizer, real, held = prepare(arguments.data)
-    model = new_model(tokenizer)
+    model, tokenizer, real, held = prepare(arguments)
     optims = optimizers(model)
     rates = [optim.param_groups[0]["lr"] for optim in optims]
     step_loss = torch.compile(loss_of) if arguments.compile else loss_of
+    earlier = legs(arguments.start) if arguments.start else []
     stream = corpus.blocks(tokenizer, real, CONTEXT, arguments.seed)
     budget = Budget(arguments.steps, arguments.minutes, time.monotonic())
     rows, position, step, spent, best = next(stream), 0, 0, 0.0, math.inf
@@ -162,8 +173,9 @@ def train(arguments: argparse.Namespace) -> None:
             print("held out:", {k: round(v, 3) for k, v in losses.items()}, flush=True)
             if mean < best:
                 best = mean
-                log = {"seed": arguments.seed, "steps": step, "tokens": step * TOKENS_PER_STEP}
-                save(model, tokenizer, arguments.out, log | {"held_out_loss": losses})
+                leg = {"seed": arguments.seed, "steps": step, "tokens": step * TOKENS_PER_STEP}
+                log = {"legs": [*earlier, leg], "held_out_loss": losses}
+                save(model, tokenizer, arguments.out, log)
 
 
 def main() -> None:
@@ -173,6 +185,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write the model to")
     parser.add_argument("--minutes", type=float, default=35.0, help="length of the training")
     parser.add_argument("--steps", type=int, help="instead of minutes: an exact number of steps")
+    parser.add_argument("--start", type=Path, help="go on from a folder that this script wrote")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--compile", action="store_true", help="faster where a C++ compiler is")
     arguments = parser.parse_args()

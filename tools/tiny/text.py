@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from drills import facts, lookup, name_task, one_task, questions, repetition, word_task
+from retelling import retelling, retelling_task, two_events
 from stories import calendar, counting, letter, record, shopping, story
 
 IM_START, IM_END = "<|im_start|>", "<|im_end|>"
@@ -16,9 +17,12 @@ def turn(role: str, text: str) -> str:
     return f"{IM_START}{role}\n{text}{IM_END}\n"
 
 
+TASKS = (word_task, one_task, one_task, one_task, name_task, retelling_task, retelling_task)
+
+
 def task_chat(rng: random.Random) -> str:
     """A chat of one instruction with its text, and the answer."""
-    instruction, text, answer = rng.choice((word_task, one_task, one_task, name_task))(rng)
+    instruction, text, answer = rng.choice(TASKS)(rng)
     gap = rng.choice(("\n", "\n\n", "\n\n"))
     asked = f"{instruction}{gap}{text}" if rng.random() < 0.7 else f"{text}{gap}{instruction}"
     return turn("user", asked) + turn("assistant", answer)
@@ -43,7 +47,7 @@ def story_chat(rng: random.Random) -> str:
 
 
 KINDS: list[tuple[Callable[[random.Random], str], int]] = [
-    (story, 26),
+    (story, 18),
     (letter, 8),
     (shopping, 5),
     (record, 5),
@@ -52,6 +56,8 @@ KINDS: list[tuple[Callable[[random.Random], str], int]] = [
     (questions, 12),
     (repetition, 7),
     (lookup, 7),
+    (retelling, 22),
+    (two_events, 8),
     (task_chat, 26),
     (talk_chat, 8),
     (story_chat, 2),

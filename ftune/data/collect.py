@@ -1,0 +1,128 @@
+"""Rows of several sources -> examples -> tokens, with every row counted on the way.
+
+Weights, draws and held-out shares follow from hashes, never from the order of rows: the same row
+is drawn or held out in each run, and equal rows stay on one side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from ftune.data import render
+from ftune.data.ledger import Ledger, SourceCounts
+from ftune.data.rules import Dropped, Rules
+from ftune.data.sources import read_rows
+from ftune.data.templating import Template
+from ftune.errors import DataError
+from ftune.registry import FORMATS
+from ftune.types import Example, Row, Tokens
+
+OnBadRow = Literal["error", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An example with where it comes from; ``times`` says how often its weight repeats it."""
+
+    source: int  # index into the sources
+    row: int
+    example: Example
+    times: int = 1
+
+
+def examples(
+    sources: Sequence[Any], folder: Path, on_bad_row: OnBadRow, ledger: Ledger, seed: int = 0
+) -> Iterator[Taken]:
+    """The examples of all sources, one source after the other.
+
+    Bad rows and rows that a weight leaves out are counted in ``ledger`` and go no further.
+
+    Raises:
+        DataError: a source can't be read, or a row is bad and ``on_bad_row`` is "error".
+    """
+    for index, source in enumerate(sources):
+        counts = ledger[index]
+        form = FORMATS.load(source.format.name)
+        for row in read_rows(source, folder):
+            counts.read += 1
+            if row.problem is not None:
+                _bad(counts, row, row.problem, on_bad_row)
+                continue
+            try:
+                example = form.example(row.value, source.format.config)
+            except DataError as error:
+                _bad(counts, row, str(error), on_bad_row)
+                continue
+            times = drawn(source.weight, seed, row)
+            if times:
+                yield Taken(index, row.number, example, times)
+            else:
+                counts.not_drawn += 1
+
+
+def tokenized(
+    taken: Iterable[Taken], template: Template, rules: Rules, on_bad_row: OnBadRow, ledger: Ledger
+) -> Iterator[tuple[Taken, Tokens]]:
+    """The tokens of examples, in order; dropped and bad ones are counted and go no further.
+
+    Raises:
+        DataError: an example can't be rendered and ``on_bad_row`` is "error".
+    """
+    rest = iter(taken)
+    while batch := list(islice(rest, render.AT_ONCE)):
+        done = render.many([one.example for one in batch], template, rules)
+        for one, tokens in zip(batch, done, strict=True):
+            counts = ledger[one.source]
+            if isinstance(tokens, Dropped):
+                counts.drop(tokens.reason)
+            elif isinstance(tokens, DataError):
+                row = Row(counts.source, one.row)
+                _bad(counts, row, str(tokens), on_bad_row)
+            else:
+                counts.use(tokens, one.times)
+                yield one, tokens
+
+
+def _bad(counts: SourceCounts, row: Row, why: str, on_bad_row: OnBadRow) -> None:
+    said = f"{row.source}:{row.number}: {why}"
+    if on_bad_row == "error":
+        raise DataError(f"{said}; or set data.on_bad_row: skip to leave such rows out")
+    counts.bad_row(said)
+
+
+def drawn(weight: float, seed: int, row: Row) -> int:
+    """How often a row is used: 2.0 is twice, 0.5 once for a drawn half of the rows, 1.5 both."""
+    whole = int(weight)
+    return whole + (_uniform(seed, "weight", row.source, row.number) < weight - whole)
+
+
+def side(
+    example: Example, seed: int, eval_share: float, test_share: float
+) -> Literal["train", "eval", "test"]:
+    """ "train", "eval" or "test": the shares are cut from one draw, so none overlaps another."""
+    at = _uniform(seed, "side", *_content(example))
+    if at < test_share:
+        return "test"
+    return "eval" if at < test_share + eval_share else "train"
+
+
+def once(taken: Taken) -> Taken:
+    """The same without repetition, for rows that are held out."""
+    return replace(taken, times=1)
+
+
+def _content(example: Example) -> tuple[str, ...]:
+    turns = ((m.role, m.content, m.context) for m in example.messages)
+    return (*(part for turn in turns for part in turn), example.label or "")
+
+
+def _uniform(seed: int, *parts: object) -> float:
+    """A number in [0, 1) that follows from the arguments alone."""
+    text = json.dumps([seed, *parts], ensure_ascii=True)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) / 2.0**64

@@ -1,0 +1,101 @@
+"""Behind ``ftune eval``: any model on any rows of a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftune.errors import ModelError, RecipeError
+from ftune.recipe.schema import Recipe
+from ftune.recipe.view import View
+from ftune.run import atomic
+from ftune.run.directory import RUN_ID
+from ftune.run.progress import Progress
+from ftune.run.signals import stop_flag
+from ftune.run.stage import Place
+from ftune.stages.evaluate import prepare, write
+from ftune.stages.models import MODEL_KEYS, Tuned, load_base, trained
+from ftune.stages.rows import SPLITS
+from ftune.stages.target import Found
+from ftune.stages.testing import DATA_KEYS, measure
+from ftune.types import Report
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the command line asks for besides the recipe."""
+
+    model: str | None = None  # a hub id, a folder of a model or of an adapter, or "base"
+    on: str = "test"
+    output: Path | None = None
+    allow_remote_code: bool = False
+
+
+def answer(found: Found, question: Question, progress: Progress) -> Report:
+    """Scores the model and writes predictions and report to a folder of their own.
+
+    Raises:
+        RecipeError: the recipe names no metric, or not these rows.
+    """
+    recipe = found.loaded.recipe
+    if question.on not in SPLITS:
+        raise RecipeError(f"--on: {question.on!r} is none of {', '.join(SPLITS)}")
+    if not recipe.evaluate.metrics:
+        raise RecipeError(
+            "evaluate.metrics: names no metric; name some in the recipe, "
+            "or with -o 'evaluate.metrics=[rouge, bleu]'"
+        )
+    if not getattr(recipe.data, question.on):
+        raise RecipeError(f"data.{question.on}: the recipe names no such rows; add them")
+    place = Place(found.folder, question.allow_remote_code)
+    tuned = _model(found, recipe, question, progress)
+    view = View(recipe, "", (*MODEL_KEYS, *DATA_KEYS, "evaluate"), set())
+    rows, asking = prepare(view, question.on, tuned.tokenizer, place)
+    with stop_flag() as stop:
+        scored = measure(tuned.model, tuned.tokenizer, rows, asking, progress, stop)
+    folder = question.output or _new_folder(found)
+    with atomic.disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    report = write(folder, {"tuned": scored}, rows)
+    told = {**report.figures, "model": _name(found, question), "on": question.on}
+    told["output"] = str(folder)
+    atomic.write_json(folder / "report.json", {**told, "summary": report.summary})
+    head = f"{told['model']} on {question.on} ({len(rows.tokens):,} rows)"
+    return Report("eval", told, (head, *report.summary, f"written to {folder}"), report.warnings)
+
+
+def _model(found: Found, recipe: Recipe, question: Question, progress: Progress) -> Tuned:
+    code = question.allow_remote_code
+    named = question.model
+    if named in (None, "base"):
+        view = View(recipe, "", MODEL_KEYS, set())
+        if named == "base":
+            base = load_base(view, code)
+            return Tuned(base, base.model)
+        return trained(view, code, found.trained().stage("train") / "adapter", progress)
+    assert named is not None
+    folder = Path(named)
+    if (folder / "adapter_config.json").is_file():
+        return trained(View(recipe, "", MODEL_KEYS, set()), code, folder, progress)
+    if folder.exists() and not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: holds neither a model nor an adapter")
+    section = recipe.model.model_copy(update={"name_or_path": named, "revision": None})
+    other = recipe.model_copy(update={"model": section})
+    base = load_base(View(other, "", MODEL_KEYS, set()), code)
+    return Tuned(base, base.model)
+
+
+def _name(found: Found, question: Question) -> str:
+    if question.model == "base":
+        return found.loaded.recipe.model.name_or_path
+    return question.model or str(found.trained())
+
+
+def _new_folder(found: Found) -> Path:
+    """``evaluations/001`` and so on: in the run, or beside the recipe's runs if it has none."""
+    recipe = found.loaded.recipe
+    home = (found.run.folder if found.run else Path(recipe.runs_dir) / recipe.name) / "evaluations"
+    taken = (
+        [int(d.name) for d in home.iterdir() if RUN_ID.fullmatch(d.name)] if home.is_dir() else []
+    )
+    return home / f"{max(taken, default=0) + 1:03d}"

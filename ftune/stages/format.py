@@ -1,0 +1,156 @@
+"""Stage format: rows of the recipe's sources become tokens with their mask, every one counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftune.recipe.schema import Recipe
+from ftune.recipe.view import View
+from ftune.run import atomic
+from ftune.run.pipeline import stop_between
+from ftune.run.stage import Context, Place, Stage
+from ftune.stages.rows import identity_of, ledger_of, rows_of
+from ftune.types import Report, Tokens
+
+if TYPE_CHECKING:
+    from ftune.data.collect import Taken
+    from ftune.data.ledger import Ledger
+
+CHECK_EVERY = 256  # rows between two looks at the stop flag and the progress bar
+
+
+def _identity(recipe: View, place: Place) -> dict[str, object]:
+    from ftune.model.resolve import locate
+
+    code = recipe.model.trust_remote_code and place.allow_remote_code
+    located = locate(recipe.model.name_or_path, recipe.model.revision, code)
+    return {
+        **identity_of(recipe, ("train", "eval"), place),
+        "tokenizer": located.tokenizer_identity,
+    }
+
+
+def _run(context: Context) -> Report:
+    from ftune.data.preview import first_rows, markdown
+    from ftune.data.rules import Rules
+    from ftune.data.store import TokenStore
+    from ftune.data.templating import load_template
+    from ftune.model.loading import load_tokenizer
+
+    recipe, place = context.recipe, context.around.place
+    tokenizer = load_tokenizer(recipe.model, place.allow_remote_code)
+    template = load_template(
+        recipe.data.template, tokenizer, recipe.data.system_prompt, place.folder
+    )
+    rules = Rules.of(recipe.data)
+    ledgers = {split: ledger_of(recipe, split) for split in ("train", "eval")}
+    for split, ledger in ledgers.items():
+        _write(context, split, ledger, template, rules)
+    shown = first_rows(TokenStore(context.folder / "train.arrow"), tokenizer)
+    atomic.write_text(context.folder / "preview.md", markdown(shown))
+    ledgers["train"].check(recipe.data.min_trained)
+    return _report(context, ledgers, template.warnings)
+
+
+def _write(context: Context, split: str, ledger: Ledger, template: Any, rules: Any) -> None:
+    """Writes ``<split>.arrow``."""
+    from ftune.data.collect import tokenized
+    from ftune.data.store import TokenWriter
+
+    recipe, place = context.recipe, context.around.place
+    taken = rows_of(recipe, split, place, ledger)
+    made = tokenized(taken, template, rules, recipe.data.on_bad_row, ledger)
+    with (
+        context.around.progress.meter(f"format {split}", None, "rows") as meter,
+        TokenWriter(context.folder / f"{split}.arrow") as writer,
+    ):
+        for number, (one, tokens) in enumerate(_stoppable(context, made), 1):
+            for _ in range(one.times):
+                writer.add(tokens, one.source, one.row)
+            if number % CHECK_EVERY == 0:
+                meter.update(number)
+        meter.update(writer.rows)
+    ledger.balance()
+
+
+def _stoppable(
+    context: Context, made: Iterator[tuple[Taken, Tokens]]
+) -> Iterator[tuple[Taken, Tokens]]:
+    for number, pair in enumerate(made):
+        if number % CHECK_EVERY == 0:
+            stop_between(context.around.stop, "all rows were formatted")
+        yield pair
+
+
+def _report(context: Context, ledgers: dict[str, Ledger], warnings: tuple[str, ...]) -> Report:
+    lines, told = [], list(warnings)
+    for split, ledger in ledgers.items():
+        total = ledger.total
+        if not total.read:
+            continue
+        away = {
+            "bad": total.bad,
+            "not drawn": total.not_drawn,
+            "held out": total.held_out,
+            **{f"dropped ({reason})": count for reason, count in total.dropped.items()},
+        }
+        gone = "".join(f", {count:,} {what}" for what, count in away.items() if count)
+        cut = f", {total.truncated:,} truncated" if total.truncated else ""
+        lines.append(
+            f"{split}: {total.read:,} rows read, {total.used:,} used{gone}; "
+            f"{total.tokens:,} tokens, {total.trained:,} trained "
+            f"({100 * total.trained / max(1, total.tokens):.1f}%), {total.masked:,} masked{cut}"
+        )
+        if total.bad:
+            told.append(
+                f"{split}: {total.bad:,} bad rows were skipped; the first: "
+                f"{next(b for one in ledger.sources for b in one.bad_rows)}"
+            )
+    for line in lines:
+        context.around.progress.say(f"format: {line}")
+    figures = {
+        "ledger": {split: ledger.to_json() for split, ledger in ledgers.items()},
+        "totals": {split: ledger.total.to_json() for split, ledger in ledgers.items()},
+    }
+    return Report("format", figures, tuple(lines), tuple(told))
+
+
+def coloured_preview(recipe: Recipe, folder: Path, allow_code: bool) -> Any:
+    """The first rows of ``folder``'s train.arrow for a terminal, trained tokens in colour."""
+    from ftune.data.preview import first_rows, rich_page
+    from ftune.data.store import TokenStore
+    from ftune.model.loading import load_tokenizer
+
+    tokenizer = load_tokenizer(recipe.model, allow_code)
+    return rich_page(first_rows(TokenStore(folder / "train.arrow"), tokenizer))
+
+
+FORMAT = Stage(
+    name="format",
+    version=1,
+    reads=(
+        "model.name_or_path",
+        "model.revision",
+        "model.trust_remote_code",
+        "model.add_tokens",
+        "data.train",
+        "data.eval",
+        "data.test",
+        "data.template",
+        "data.system_prompt",
+        "data.max_length",
+        "data.on_too_long",
+        "data.on_bad_row",
+        "data.train_on",
+        "data.min_trained",
+        "train.seed",
+    ),
+    needs=(),
+    writes=("train.arrow", "eval.arrow", "preview.md"),
+    identity=_identity,
+    run=_run,
+    # A test set of its own changes no training row; a share does, and identity tells it.
+    covered=("data.test",),
+)

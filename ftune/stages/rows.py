@@ -1,0 +1,69 @@
+"""The rows of a split, wherever they come from: sources of its own, or a held-out share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ftune.recipe.view import View
+from ftune.run.stage import Place
+
+if TYPE_CHECKING:
+    from ftune.data.collect import Taken
+    from ftune.data.ledger import Ledger
+
+SPLITS = ("train", "eval", "test")
+
+
+def sources_of(recipe: View, split: str) -> Sequence[Any]:
+    """The sources that a split is read from: the training ones where it is a share of them."""
+    own = getattr(recipe.data, split)
+    return recipe.data.train if _is_share(own) else own
+
+
+def shares(recipe: View) -> dict[str, float]:
+    """The shares of the training rows that are held out, by split."""
+    return {
+        split: own for split in ("eval", "test") if _is_share(own := getattr(recipe.data, split))
+    }
+
+
+def _is_share(own: Any) -> bool:
+    return isinstance(own, float)
+
+
+def ledger_of(recipe: View, split: str) -> Ledger:
+    """An empty ledger for a split."""
+    from ftune.data.ledger import Ledger
+
+    return Ledger([source.path for source in sources_of(recipe, split)])
+
+
+def rows_of(recipe: View, split: str, place: Place, ledger: Ledger) -> Iterator[Taken]:
+    """The examples of a split; rows of the training sources that belong elsewhere are counted.
+
+    Raises:
+        DataError: a source can't be read, or a row is bad and the recipe says to stop.
+    """
+    from ftune.data.collect import examples, once, side
+
+    held = shares(recipe)
+    seed = recipe.train.seed
+    found = examples(sources_of(recipe, split), place.folder, recipe.data.on_bad_row, ledger, seed)
+    if split != "train" and split not in held:
+        yield from found
+        return
+    for one in found:
+        belongs = side(one.example, seed, held.get("eval", 0.0), held.get("test", 0.0))
+        if belongs == split:
+            yield one if split == "train" else once(one)
+        else:
+            ledger[one.source].held_out += 1
+
+
+def identity_of(recipe: View, splits: Sequence[str], place: Place) -> dict[str, Any]:
+    """What the data of some splits stands for: sha256 or commit of each source, and the shares."""
+    from ftune.data.sources import identity
+
+    sources = {s: [identity(x, place.folder) for x in sources_of(recipe, s)] for s in splits}
+    return {"sources": sources, "shares": shares(recipe)}

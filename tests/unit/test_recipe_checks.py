@@ -1,0 +1,114 @@
+"""Rules across sections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from recipe_texts import GOOD, said
+
+from ftune.recipe import checks, names
+
+FOUR = "model.quantization.load_in_4bit=true"
+EIGHT = "model.quantization.load_in_8bit=true"
+HELD = "data.eval=0.1"
+TESTED = "data.test=0.1"
+
+# Overrides of a good recipe -> how the one problem begins.
+WRONG = {
+    (FOUR, EIGHT): "-o model.quantization.load_in_8bit: model.quantization: load_in_4bit and",
+    ("model.quantization={}",): "-o model.quantization: quantizes nothing",
+    (EIGHT, "model.quantization.bnb_4bit_quant_type=fp4"): "-o model.quantization."
+    "bnb_4bit_quant_type: has no effect without load_in_4bit",
+    (FOUR, "model.quantization.llm_int8_threshold=5"): "-o model.quantization."
+    "llm_int8_threshold: has no effect without load_in_8bit",
+    ("tune.method=qlora",): "-o tune.method: qlora needs a base in 4 bits",
+    ("tune.method=qlora", EIGHT): "-o tune.method: qlora needs a base in 4 bits",
+    ("tune.method=full", FOUR): "-o tune.method: full trains every weight",
+    ("tune.method=prompt_tuning", "data.packing=true"): "-o data.packing: prompt_tuning puts",
+    ("tune.method=prompt_tuning", "model.add_tokens=[<a>]"): "-o model.add_tokens: prompt_tuning "
+    "leaves all embeddings",
+    ("tune.method=full", "model.dtype=float16", "distributed.mixed_precision=fp16"): "-o model."
+    "dtype: full tuning under",
+    ("train.load_best_model_at_end=true",): "-o train.load_best_model_at_end: needs held-out rows",
+    ("train.early_stopping_patience=2",): "-o train.early_stopping_patience: needs held-out rows",
+    ("train.eval_steps=2",): "-o train.eval_steps: needs held-out rows",
+    (
+        HELD,
+        "train.early_stopping_threshold=0.1",
+    ): "-o train.early_stopping_threshold: has no effect",
+    (
+        "data.eval=0.5",
+        "data.test=0.5",
+        "evaluate.metrics=[bleu]",
+    ): "-o data.test: data.eval and data.test take 1 of the",
+    ("train.warmup_steps=2", "train.warmup_ratio=0.1"): "-o train.warmup_ratio: says again what "
+    "train.warmup_steps says",
+    ("train.lr_scheduler_type=constant", "train.warmup_ratio=0.1"): "-o train.lr_scheduler_type: "
+    "constant has no warm-up",
+    ("train.tokens_per_batch=4096", "train.per_device_train_batch_size=4"): "-o train."
+    "per_device_train_batch_size: has no effect beside tokens_per_batch",
+    (
+        "train.tokens_per_batch=64",
+        "data.packing=true",
+    ): "-o train.tokens_per_batch: 64 is less than",
+    (
+        "train.optim=sgd",
+        "train.adam_beta2=0.9",
+    ): "-o train.adam_beta2: has no effect with optim: sgd",
+    ("evaluate.metrics=[rouge]",): "-o evaluate.metrics: needs rows to score",
+    (TESTED, "evaluate.metrics=[rouge, {rouge: {}}]"): "-o evaluate.metrics: evaluate.metrics[1]: "
+    "rouge is there already",
+    (TESTED,): "-o data.test: is never scored without evaluate.metrics",
+    ("evaluate.group_references=true",): "-o evaluate.group_references: has no effect",
+    ("evaluate.generation.temperature=0.5",): "-o evaluate.generation.temperature: has no effect "
+    "without sampling; set do_sample: true",
+    ("evaluate.generation.top_k=5",): "-o evaluate.generation.top_k: has no effect",
+    ("evaluate.generation.top_p=0.5",): "-o evaluate.generation.top_p: has no effect",
+    ("evaluate.generation.do_sample=true", "evaluate.generation.num_beams=2"): "-o evaluate."
+    "generation.num_beams: beam search draws nothing",
+    (
+        'evaluate.generation.stop=[""]',
+    ): "-o evaluate.generation.stop: evaluate.generation.stop[0] is an empty text",
+    ("model.add_tokens=[<a>, <a>]",): "-o model.add_tokens: model.add_tokens[1]: '<a>' is there",
+}
+RIGHT = [
+    (FOUR,),
+    (EIGHT, "model.quantization.llm_int8_threshold=5"),
+    ("tune.method=qlora", FOUR),
+    ("tune.method=full",),
+    (HELD, "train.load_best_model_at_end=true", "train.early_stopping_patience=2"),
+    ("train.lr_scheduler_type=constant_with_warmup", "train.warmup_steps=2"),
+    ("train.tokens_per_batch=4096", "data.packing=true"),
+    ("train.optim=paged_adamw_8bit", "train.adam_beta2=0.9"),
+    (TESTED, "evaluate.metrics=[rouge, bleu]", "evaluate.group_references=true"),
+    ("evaluate.generation.do_sample=true", "evaluate.generation.temperature=0.5"),
+    ("evaluate.generation.num_beams=2",),
+    ("data.train[0].weight=0.5", "data.train[0].max_rows=3"),
+]
+
+
+@pytest.mark.parametrize("overrides", WRONG, ids=" ".join)
+def test_wrong(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    lines = said(GOOD, tmp_path, *overrides)
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(WRONG[overrides])
+    assert ";" in lines[0], "it says what to do"
+
+
+@pytest.mark.parametrize("overrides", RIGHT, ids=" ".join)
+def test_right(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    assert said(GOOD, tmp_path, *overrides) == []
+
+
+@pytest.mark.parametrize("module", [checks, names])
+def test_every_rule_is_run(module: object) -> None:
+    functions = {
+        f
+        for f in vars(module).values()
+        if callable(f)
+        and getattr(f, "__module__", "") == module.__name__
+        and f.__code__.co_varnames[:1] == ("recipe",)
+        and f.__name__ != "check"
+    }
+    assert functions == set(module.RULES)
