@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -67,6 +68,8 @@ def main() -> None:
     debug = "--debug" in arguments
     if debug:  # taken anywhere on the line, before or after the verb
         arguments = ["--debug", *(a for a in arguments if a != "--debug")]
+    else:  # on import it warns of kernels that it can do without
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         code = app(arguments, standalone_mode=False)
     except FtuneError as error:

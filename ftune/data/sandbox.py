@@ -54,8 +54,9 @@ class Sandbox:
             start_new_session=True,  # an interrupt is the parent's to handle
         )
         weakref.finalize(self, _end, self._child)
-        start = {"template": template, "given": dict(given), "seconds": STARTING}
-        said = self._exchange(start, STARTING)
+        self._exchange(None, STARTING)
+        start = {"template": template, "given": dict(given), "seconds": 2 * SECONDS}
+        said = self._exchange(start, SECONDS)
         if "error" in said:
             raise ModelError(f"the model's chat template is wrong ({said['message']}); {INSTEAD}")
 
@@ -75,14 +76,16 @@ class Sandbox:
             )
         return _without_marks(said["text"])
 
-    def _exchange(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    def _exchange(self, request: Mapping[str, Any] | None, seconds: float) -> dict[str, Any]:
+        """Sends a request, if there is one, and waits for the child's next answer."""
         assert self._child.stdin is not None and self._child.stdout is not None
         watch = threading.Timer(seconds, self._child.kill)
         watch.daemon = True
         watch.start()
         try:
-            self._child.stdin.write(json.dumps(request) + "\n")
-            self._child.stdin.flush()
+            if request is not None:
+                self._child.stdin.write(json.dumps(request) + "\n")
+                self._child.stdin.flush()
             line = self._child.stdout.readline()
         except OSError:
             line = ""

@@ -116,25 +116,23 @@ def answer(template, request, given):  # type: ignore[no-untyped-def]
 
 
 def main() -> None:
-    """Reads the template, then requests until the input ends."""
+    """Says that it is there, reads the template, then requests until the input ends."""
     limit_memory()
+    sandbox = environment()
+    _say({"up": "yes"})
     start = json.loads(sys.stdin.readline())
     stop_after(start["seconds"])
     try:
-        template = environment().from_string(start["template"])
-        said = {"ready": "yes"}
+        template = sandbox.from_string(start["template"])
     except Exception as error:  # of the template's syntax, or from compiling it
-        said = {"error": "syntax", "message": f"{type(error).__name__}: {error}"}
-    for line in _after(said):
+        _say({"error": "syntax", "message": f"{type(error).__name__}: {error}"})
+        return
+    _say({"ready": "yes"})
+    stop_after(0)
+    for line in sys.stdin:
         stop_after(start["seconds"])
         _say(answer(template, json.loads(line), start["given"]))
         stop_after(0)
-
-
-def _after(said):  # type: ignore[no-untyped-def]
-    _say(said)
-    stop_after(0)
-    return sys.stdin if "ready" in said else ()
 
 
 def _say(what):  # type: ignore[no-untyped-def]

@@ -74,11 +74,12 @@ def build(sandbox: Sandbox, roles: tuple[str, ...], tokens: Sequence[str]) -> Sk
         lead, cut = 0, 0
         if role == "assistant":
             start, stop = places[turn]
+            own = _span(done, start, stop)
             lead, knows = _lead(sandbox, roles, words, turn, done, start)
             asks = asks and knows
             lead = min(lead, len(gap))
             cut = _end_length(after, end, last=turn == len(roles) - 1)
-            cut = max(cut, _span(done, start, stop)[1] - stop)
+            cut = max(cut, own[1] - stop)
         before.append(gap[: len(gap) - lead])
         leads.append(gap[len(gap) - lead :])
         ends.append(after[:cut])
@@ -151,11 +152,10 @@ def _lead(
 ) -> tuple[int, bool]:
     """How many characters before its words an assistant writes itself, and whether that is sure.
 
-    A prompt is what the template writes when it asks for an answer: what follows is the model's.
+    What the template writes when it asks for an answer is the prompt, and never trained, also where
+    a generation block begins before its end. Where it opens answers otherwise than it asks for
+    them, all that stands before the words counts as the prompt.
     """
-    span = _span(done, start, start)
-    if done.spans:
-        return start - span[0], True
     pairs = zip(roles[:turn], words[:turn], strict=True)
     try:
         asked = sandbox.render([{"role": r, "content": w} for r, w in pairs], ask=True).text
@@ -163,14 +163,24 @@ def _lead(
         return 0, False
     if not done.text.startswith(asked) or len(asked) > start:
         return 0, False
-    return start - len(asked), True
+    first = _span(done, start, start)[0] if done.spans else 0
+    return start - max(len(asked), first), True
 
 
 def _span(done: Rendered, start: int, stop: int) -> tuple[int, int]:
-    """The generation block that holds these characters; just these where the template has none."""
+    """The generation blocks, one behind the other, that hold these characters.
+
+    Just these characters where the template has no such blocks.
+    """
     if not done.spans:
         return start, stop
+    joined: list[tuple[int, int]] = []
     for first, last in done.spans:
+        if joined and joined[-1][1] == first:
+            joined[-1] = (joined[-1][0], last)
+        else:
+            joined.append((first, last))
+    for first, last in joined:
         if first <= start and stop <= last:
             return first, last
     raise DataError(

@@ -16,6 +16,7 @@ from ftune.types import Report, Tokens
 
 if TYPE_CHECKING:
     from ftune.data.collect import Taken
+    from ftune.data.coverage import Characters
     from ftune.data.ledger import Ledger
 
 CHECK_EVERY = 256  # rows between two looks at the stop flag and the progress bar
@@ -33,6 +34,7 @@ def _identity(recipe: View, place: Place) -> dict[str, object]:
 
 
 def _run(context: Context) -> Report:
+    from ftune.data.coverage import Characters
     from ftune.data.preview import first_rows, markdown
     from ftune.data.rules import Rules
     from ftune.data.store import TokenStore
@@ -46,15 +48,18 @@ def _run(context: Context) -> Report:
     )
     rules = Rules.of(recipe.data)
     ledgers = {split: ledger_of(recipe, split) for split in ("train", "eval")}
+    seen = Characters()
     for split, ledger in ledgers.items():
-        _write(context, split, ledger, template, rules)
+        _write(context, split, ledger, template, rules, seen)
     shown = first_rows(TokenStore(context.folder / "train.arrow"), tokenizer)
     atomic.write_text(context.folder / "preview.md", markdown(shown))
     ledgers["train"].check(recipe.data.min_trained)
-    return _report(context, ledgers, template.warnings)
+    return _report(context, ledgers, (*template.warnings, *seen.warnings(tokenizer)))
 
 
-def _write(context: Context, split: str, ledger: Ledger, template: Any, rules: Any) -> None:
+def _write(
+    context: Context, split: str, ledger: Ledger, template: Any, rules: Any, seen: Characters
+) -> None:
     """Writes ``<split>.arrow``."""
     from ftune.data.collect import tokenized
     from ftune.data.store import TokenWriter
@@ -67,6 +72,7 @@ def _write(context: Context, split: str, ledger: Ledger, template: Any, rules: A
         TokenWriter(context.folder / f"{split}.arrow") as writer,
     ):
         for number, (one, tokens) in enumerate(_stoppable(context, made), 1):
+            seen.add(one.example)
             for _ in range(one.times):
                 writer.add(tokens, one.source, one.row)
             if number % CHECK_EVERY == 0:

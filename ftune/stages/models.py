@@ -38,10 +38,10 @@ def load_base(recipe: View, allow_code: bool) -> Any:
 
 def fresh(recipe: View, allow_code: bool) -> Tuned:
     """The base with an adapter that is not trained yet; new weights follow from the seed."""
-    from transformers import set_seed
+    import torch
 
     base = load_base(recipe, allow_code)
-    set_seed(recipe.train.seed)
+    torch.manual_seed(recipe.train.seed)
     method = METHODS.load(recipe.tune.name)
     return Tuned(base, method.attach(base.model, recipe.tune.config, base.tokenizer))
 

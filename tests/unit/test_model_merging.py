@@ -11,7 +11,7 @@ import pytest
 
 from ftune import registry
 from ftune.errors import ModelError
-from ftune.model import adapters, isolation, merging
+from ftune.model import adapters, merging
 from ftune.model.loading import load_model, load_tokenizer
 from ftune.model.resolve import ASSETS
 from ftune.recipe.schema import Model
@@ -163,24 +163,3 @@ def test_what_cannot_be_merged(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is it an adapter"):
         merging.merge(section(), tmp_path / "taken", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_packed_examples_do_not_see_each_other(tmp_path: Path, attention: str) -> None:
-    model = section(attn_implementation=attention)
-    loaded = load_model(model, load_tokenizer(model))
-    assert isolation.isolates(loaded.model)
-    assert not loaded.model.training
-    assert isolation.isolates(made(tmp_path / "lora", section(), "lora"))
-    assert not isolation.isolates(made(tmp_path / "prompt", section(), "prompt_tuning"))
-
-
-def test_a_model_that_takes_no_note_of_positions_is_found_out() -> None:
-    loaded = load_model(section(), load_tokenizer(section()))
-    forward = loaded.model.forward
-
-    def leaking(*arguments: Any, position_ids: Any = None, **keys: Any) -> Any:
-        return forward(*arguments, **keys)
-
-    loaded.model.forward = leaking
-    assert not isolation.isolates(loaded.model)
