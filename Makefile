@@ -12,8 +12,9 @@ help:
 quickstart: $(VENV)/.installed ## install, then fine-tune the model that ships with ftune (about 3 minutes)
 	$(BIN)/ftune train recipes/quickstart.yaml
 
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed-dev ## install, then run all tests
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS)
 
 check: $(VENV)/.installed-dev ## style, types, import rules, drift of generated pages
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from ftune.errors import Interrupted, RunError
 from ftune.recipe.schema import Recipe
 from ftune.recipe.view import View, plain
 from ftune.run import atomic
+from ftune.run.borrowing import borrow
 from ftune.run.fingerprint import fingerprint
 from ftune.run.signals import StopFlag
 from ftune.run.stage import Context, Place, Stage, Surroundings
@@ -46,9 +47,7 @@ def run_stages(
     for stage in stages:
         stop_between(around.stop, stage.name)
         folder = around.run.stage(stage.name)
-        if _is_done(stage, folder, prints[stage.name], around):
-            around.progress.say(f"{stage.name}: done before, reused")
-        else:
+        if not _is_done(stage, folder, prints[stage.name], around):
             view = View(recipe, "", stage.reads, reads)
             _run(stage, Context(folder, view, prints[stage.name], around))
         reports[stage.name] = atomic.read_json(folder / "report.json")
@@ -66,7 +65,10 @@ def stop_between(stop: StopFlag, what: str) -> None:
 def _is_done(stage: Stage, folder: Path, expected: str, around: Surroundings) -> bool:
     """Whether the stage can be reused; what can't be is moved aside unless it may go on."""
     if not folder.exists():
-        return False
+        other = borrow(around.run, stage.name, expected) if stage.borrowed else None
+        if other is not None:
+            around.progress.say(f"{stage.name}: the same as in {other}, taken from there")
+        return other is not None
     begin = folder / "begin.json"
     found = atomic.read_json(begin).get("fingerprint") if begin.is_file() else None
     if found != expected:
@@ -81,6 +83,8 @@ def _is_done(stage: Stage, folder: Path, expected: str, around: Surroundings) ->
         for problem in problems:
             around.progress.warn(problem)
         _move_aside(folder, "its files don't match their sha256", around)
+    else:
+        around.progress.say(f"{stage.name}: done before, reused")
     return not problems
 
 

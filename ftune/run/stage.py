@@ -60,6 +60,7 @@ class Stage:
     writes: tuple[str, ...]  # files that must exist when it is done
     identity: Callable[[View, Place], Mapping[str, Any]]  # what the names it reads stand for
     run: Callable[[Context], Report]
-    covered: tuple[
-        str, ...
-    ] = ()  # keys that count in the fingerprint only as ``identity`` tells them
+    # Keys that count in the fingerprint only as ``identity`` tells them.
+    covered: tuple[str, ...] = ()
+    # Whether a finished one of another run may stand in, where its fingerprint is the same.
+    borrowed: bool = False

@@ -159,4 +159,5 @@ FORMAT = Stage(
     run=_run,
     # A test set of its own changes no training row; a share does, and identity tells it.
     covered=("data.test",),
+    borrowed=True,
 )

@@ -33,7 +33,9 @@ def run(request: dict) -> None:
     """In the child: becomes ``ftune`` with these arguments."""
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signal.signal(
+            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        )
     os.chdir(request["cwd"])
     for stream, path, flags in (
         (0, os.devnull, os.O_RDONLY),

@@ -14,6 +14,7 @@ import pytest
 
 from ftune.errors import Interrupted, RunError
 from ftune.run import atomic, directory
+from ftune.run.borrowing import borrow
 from ftune.run.fingerprint import fingerprint
 from ftune.run.lock import locked
 from ftune.run.pipeline import stop_between
@@ -132,3 +133,34 @@ def test_a_signal_becomes_a_flag_with_its_exit_code(number: int, code: int) -> N
         assert error.value.exit_code == code
     assert signal.getsignal(number) is before
     stop_between(StopFlag(), "train")
+
+
+def finished(run: directory.RunDirectory, fingerprint: str) -> Path:
+    folder = run.stage("format")
+    atomic.write_text(folder / "rows" / "train.arrow", "tokens")
+    begin = {"fingerprint": fingerprint}
+    atomic.write_json(folder / "begin.json", begin)
+    listed = atomic.digests(folder, [folder / "rows" / "train.arrow"])
+    atomic.write_json(folder / "done.json", {**begin, "files": listed})
+    return folder
+
+
+def test_a_finished_stage_is_taken_from_another_run(tmp_path: Path) -> None:
+    first, second, third = (directory.create(tmp_path, "a") for _ in range(3))
+    finished(first, "same")
+    finished(second, "other")
+    found = borrow(third, "format", "same")
+    assert found is not None and found.id == "001"
+    taken = third.stage("format") / "rows" / "train.arrow"
+    assert taken.read_text() == "tokens"
+    assert taken.stat().st_ino == (first.stage("format") / "rows" / "train.arrow").stat().st_ino
+    assert (third.stage("format") / "done.json").is_file()
+    assert not list(third.folder.glob(".part-*"))
+    assert borrow(directory.create(tmp_path, "a"), "format", "unknown") is None
+
+
+def test_a_damaged_stage_is_not_taken(tmp_path: Path) -> None:
+    first, second = (directory.create(tmp_path, "a") for _ in range(2))
+    (finished(first, "same") / "rows" / "train.arrow").write_text("tokenz")
+    assert borrow(second, "format", "same") is None
+    assert not second.stage("format").exists()
