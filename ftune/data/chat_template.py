@@ -39,6 +39,7 @@ class ChatTemplate:
             ModelError: there is no template, or its assistant's words can't be found.
         """
         source = _source(tokenizer)
+        self.source = source
         self._sandbox = Sandbox(source, _given(tokenizer))
         self._system_prompt = system_prompt
         self._skeletons: dict[tuple[str, ...], Skeleton] = {}

@@ -33,6 +33,7 @@ class FileTemplate:
         self._system_prompt = system_prompt
         self.encoder = Encoder(tokenizer, (*file.marks, file.assistant.end))
         self._file = file
+        self.source = file.model_dump(mode="json")
         self._end = self._text(file.assistant.end)
         self.stop = tuple(dict.fromkeys((self._end, *map(self._text, file.stop))))
         self.stop_ids = stopping(self.encoder, [self._end])

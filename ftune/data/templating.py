@@ -65,6 +65,10 @@ class Template(Protocol):
         """Tokens that end an answer: the end mark if it is one, and the tokenizer's own."""
 
     @property
+    def source(self) -> Any:
+        """All that it writes, as a plain value: two templates with equal ones render alike."""
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know before training with it."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,15 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 STARTS = (True, False, "gaussian", "orthogonal", "olora", "pissa")  # need no data to be made again
 
 
-def save(model: Any, folder: Path, *, base: Mapping[str, Any], tokenizer: Any, method: str) -> None:
+def save(
+    model: Any,
+    folder: Path,
+    *,
+    base: Mapping[str, Any],
+    tokenizer: Any,
+    method: str,
+    beside: Sequence[Path] = (),
+) -> None:
     """Writes what was trained to ``folder``, which appears (or is replaced) by rename.
 
     A PEFT adapter is saved PEFT's way, a fully trained model as a whole model; beside it stand the
@@ -31,6 +40,7 @@ def save(model: Any, folder: Path, *, base: Mapping[str, Any], tokenizer: Any, m
         base: ``identity`` of the base.
         tokenizer: saved with it.
         method: the tuning method's name.
+        beside: files that are copied into the folder.
 
     Raises:
         ModelError: a tensor is not finite.
@@ -50,6 +60,8 @@ def save(model: Any, folder: Path, *, base: Mapping[str, Any], tokenizer: Any, m
             else:
                 model.save_pretrained(str(part))
             tokenizer.save_pretrained(str(part))
+        for path in beside:
+            shutil.copyfile(path, part / path.name)
         manifest.write(part, method, base)
 
 

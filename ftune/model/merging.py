@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ftune.errors import ModelError
+from ftune.errors import FtuneError, ModelError
 from ftune.model import adapters, manifest, soundness, weights
+from ftune.model.comparing import Difference, compare, logits, shortened
 from ftune.model.loading import load_model, load_tokenizer
 from ftune.model.quiet import quiet
 from ftune.model.resolve import locate
@@ -30,16 +32,21 @@ class Proof:
 
     ``largest`` is the largest difference of two logits and ``scale`` the largest logit;
     ``bound`` is what was allowed. ``equal_greedy`` is the share of ``positions`` with the same
-    likeliest token. ``arithmetic`` is the type that both were computed in.
+    likeliest token. ``arithmetic`` is the type that both were computed in. ``quantized`` is how far
+    the quantized base that was trained on is from the full one, without any adapter, on the same
+    rows; None where it was not quantized, or can't be loaded here (``quantized_note`` says why).
     """
 
     largest: float
+    mean: float
     scale: float
     bound: float
     equal_greedy: float
     positions: int
     dtype: str
     arithmetic: str
+    quantized: Difference | None = None
+    quantized_note: str = ""
 
     @property
     def holds(self) -> bool:
@@ -54,6 +61,7 @@ def merge(
     *,
     rows: Sequence[Sequence[int]] = (),
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    beside: Sequence[str] = (),
     allow_code: bool = False,
     progress: Progress | None = None,
 ) -> Proof:
@@ -66,6 +74,7 @@ def merge(
         output: folder that is made; it must not hold anything.
         rows: token ids to compare on; by default a few rows of drawn ids.
         dtype: of the weights on disk; auto takes the base's own.
+        beside: names of files that go with the adapter, and are copied to the merged model.
         allow_code: whether the command line allowed code that comes with the model.
         progress: is told what is done.
 
@@ -86,9 +95,11 @@ def merge(
     tuned = adapters.load(base, adapter, progress=progress)
     arithmetic = torch.float64 if base.facts["parameters"] <= EXACT else torch.float32
     tuned = tuned.to(arithmetic)
-    checked = [list(row) for row in rows if len(row)] or _drawn(base.facts["vocabulary"])
+    vocabulary = base.facts["vocabulary"]
+    checked = shortened(rows, vocabulary) or _drawn(vocabulary)
     say(f"merge: base and adapter read; comparing on {len(checked)} rows")
-    expected = [_logits(tuned, row) for row in checked]
+    expected = [logits(tuned, row) for row in checked]
+    gap, note = _quantized(model, tuned, tokenizer, checked, allow_code)
     merged = _merged(tuned, adapter)
     del tuned, base  # room for the second model
     kept = dtype if dtype != "auto" else _own_dtype(model, allow_code)
@@ -97,8 +108,12 @@ def merge(
             merged.to(getattr(torch, kept)).save_pretrained(str(part))
             tokenizer.save_pretrained(str(part))
             del merged
+        for name in beside:
+            if (adapter / name).is_file():
+                shutil.copyfile(adapter / name, part / name)
         code = allow_code and model.trust_remote_code
-        proof = _compare(part, checked, expected, kept, arithmetic, code)
+        proof = _proof(part, checked, expected, kept, arithmetic, code)
+        proof = replace(proof, quantized=gap, quantized_note=note)
         if not proof.holds:
             raise ModelError(
                 f"{adapter}: the merged model's logits differ by {proof.largest:.3g} from base and "
@@ -117,21 +132,29 @@ def _check_output(output: Path) -> None:
 
 
 def _check_mergeable(adapter: Path) -> None:
+    """Raises ModelError where there is no adapter, or nothing to merge."""
     if not adapter.is_dir():
         raise ModelError(f"{adapter}: there is no such folder; has the run been trained?")
+    why = why_not(adapter)
+    if why:
+        raise ModelError(f"{adapter}: {why}")
+
+
+def why_not(adapter: Path) -> str:
+    """Why what was trained can't be merged into a base; empty if it can."""
     if not (adapter / adapters.CONFIG).exists():
         if (adapter / "config.json").exists():
-            raise ModelError(
-                f"{adapter}: there is nothing to merge: this is a whole model already, which plain "
+            return (
+                "there is nothing to merge: this is a whole model already, which plain "
                 "transformers loads from this folder"
             )
-        raise ModelError(f"{adapter}: has no {adapters.CONFIG}; is it an adapter's folder?")
-    kind = weights.read_json(adapter, adapters.CONFIG).get("peft_type")
-    if kind == "PROMPT_TUNING":
-        raise ModelError(
-            f"{adapter}: a soft prompt can't be merged: its vectors stand before the input and are "
+        return f"has no {adapters.CONFIG}; is it an adapter's folder?"
+    if weights.read_json(adapter, adapters.CONFIG).get("peft_type") == "PROMPT_TUNING":
+        return (
+            "a soft prompt can't be merged: its vectors stand before the input and are "
             "no weights of the model; use it as an adapter (ftune generate, ftune eval, PEFT)"
         )
+    return ""
 
 
 def _plain_section(model: Model) -> Model:
@@ -171,13 +194,19 @@ def _drawn(size: int) -> list[list[int]]:
     return drawn.tolist()
 
 
-def _logits(model: Any, row: Sequence[int]) -> Any:
-    """Logits of shape (length, vocabulary)."""
-    import torch
-
-    ids = torch.tensor([row], device=model.device)
-    with torch.inference_mode():
-        return model(input_ids=ids, use_cache=False).logits[0]
+def _quantized(
+    model: Model, tuned: Any, tokenizer: Any, rows: Sequence[Sequence[int]], allow_code: bool
+) -> tuple[Difference | None, str]:
+    """How far the run's quantized base is from the full one below ``tuned``, or why not known."""
+    if not model.quantization:
+        return None, ""
+    try:
+        narrow = load_model(model, tokenizer, allow_code=allow_code).model
+    except FtuneError as error:
+        return None, f"the quantized base can't be loaded here: {error}"
+    with tuned.disable_adapter():
+        full = (logits(tuned, row) for row in rows)
+        return compare(full, (logits(narrow, row) for row in rows)), ""
 
 
 def _merged(tuned: Any, adapter: Path) -> Any:
@@ -190,7 +219,7 @@ def _merged(tuned: Any, adapter: Path) -> Any:
     return merged
 
 
-def _compare(
+def _proof(
     folder: Path,
     rows: Sequence[Sequence[int]],
     expected: Sequence[Any],
@@ -208,16 +237,8 @@ def _compare(
         )
         AutoTokenizer.from_pretrained(str(folder), trust_remote_code=code, local_files_only=True)
     model = model.to(arithmetic).eval()
-    largest = scale = 0.0
-    equal = positions = 0
-    for row, before in zip(rows, expected, strict=True):
-        after = _logits(model, row)
-        difference = float((after - before).abs().max())
-        largest = max(largest, difference) if difference == difference else float("nan")
-        scale = max(scale, float(before.abs().max()))
-        equal += int((after.argmax(-1) == before.argmax(-1)).sum())
-        positions += len(row)
+    found = compare(expected, (logits(model, row) for row in rows))
     share = BOUNDS[kept] if arithmetic == torch.float64 else max(BOUNDS[kept], 1e-5)
-    bound = max(share * scale, LEAST)
+    bound = max(share * found.scale, LEAST)
     told = str(arithmetic).removeprefix("torch.")
-    return Proof(largest, scale, bound, equal / positions, positions, kept, told)
+    return Proof(**asdict(found), bound=bound, dtype=kept, arithmetic=told)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ftune.recipe.view import View
 from ftune.run import atomic
 from ftune.run.progress import Progress
+from ftune.run.stage import Place
+from ftune.stages import prompting
 from ftune.stages.models import MODEL_KEYS, load_base, trained
 from ftune.stages.target import Found
 from ftune.types import Message
@@ -49,18 +51,23 @@ def ask(found: Found, wish: Ask, progress: Progress, as_json: bool = False) -> N
 
     questions = list(read_questions(wish.input)) if wish.input else []
     recipe = View(found.loaded.recipe, "", KEYS, set())
-    answerer = _answerer(found, recipe, wish, progress)
+    asked = answerer(found, recipe, wish, progress)
     if wish.chat:
         from ftune.evaluate.chat import chat
 
-        chat(answerer, lambda: input("> "), _show, print)
+        chat(asked, lambda: input("> "), _show, print)
     elif wish.prompt is not None:
-        _one(answerer, wish.prompt, as_json)
+        _one(asked, wish.prompt, as_json)
     else:
-        _all(answerer, questions, wish, recipe.evaluate.batch_size, progress)
+        _all(asked, questions, wish, recipe.evaluate.batch_size, progress)
 
 
-def _answerer(found: Found, recipe: View, wish: Ask, progress: Progress) -> Answerer:
+def answerer(found: Found, recipe: View, wish: Ask, progress: Progress) -> Answerer:
+    """The run's model, or its base, with the template that it was trained with.
+
+    Raises:
+        ModelError: prompts would not be rendered as in training.
+    """
     from ftune.data.render import prompt_text
     from ftune.data.rules import Rules
     from ftune.data.templating import load_template
@@ -73,6 +80,8 @@ def _answerer(found: Found, recipe: View, wish: Ask, progress: Progress) -> Answ
         adapter = found.trained().stage("train") / "adapter"
         tuned = trained(recipe, wish.allow_remote_code, adapter, progress)
         model, tokenizer = tuned.model, tuned.tokenizer
+        place = Place(found.folder, wish.allow_remote_code)
+        prompting.check(adapter, recipe, tokenizer, place, progress)
     template = load_template(
         recipe.data.template, tokenizer, recipe.data.system_prompt, found.folder
     )

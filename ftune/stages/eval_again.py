@@ -13,6 +13,7 @@ from ftune.run.directory import RUN_ID
 from ftune.run.progress import Progress
 from ftune.run.signals import stop_flag
 from ftune.run.stage import Place
+from ftune.stages import prompting
 from ftune.stages.evaluate import prepare, write
 from ftune.stages.models import MODEL_KEYS, Tuned, load_base, trained
 from ftune.stages.rows import SPLITS
@@ -48,8 +49,10 @@ def answer(found: Found, question: Question, progress: Progress) -> Report:
     if not getattr(recipe.data, question.on):
         raise RecipeError(f"data.{question.on}: the recipe names no such rows; add them")
     place = Place(found.folder, question.allow_remote_code)
-    tuned = _model(found, recipe, question, progress)
+    tuned, home = _model(found, recipe, question, progress)
     view = View(recipe, "", (*MODEL_KEYS, *DATA_KEYS, "evaluate"), set())
+    if home is not None:
+        prompting.check(home, view, tuned.tokenizer, place, progress)
     rows, asking = prepare(view, question.on, tuned.tokenizer, place)
     with stop_flag() as stop:
         scored = measure(tuned.model, tuned.tokenizer, rows, asking, progress, stop)
@@ -64,25 +67,29 @@ def answer(found: Found, question: Question, progress: Progress) -> Report:
     return Report("eval", told, (head, *report.summary, f"written to {folder}"), report.warnings)
 
 
-def _model(found: Found, recipe: Recipe, question: Question, progress: Progress) -> Tuned:
+def _model(
+    found: Found, recipe: Recipe, question: Question, progress: Progress
+) -> tuple[Tuned, Path | None]:
+    """The model, and the folder whose contract says how it is asked; None for a plain model."""
     code = question.allow_remote_code
     named = question.model
     if named in (None, "base"):
         view = View(recipe, "", MODEL_KEYS, set())
         if named == "base":
             base = load_base(view, code)
-            return Tuned(base, base.model)
-        return trained(view, code, found.trained().stage("train") / "adapter", progress)
+            return Tuned(base, base.model), None
+        adapter = found.trained().stage("train") / "adapter"
+        return trained(view, code, adapter, progress), adapter
     assert named is not None
     folder = Path(named)
     if (folder / "adapter_config.json").is_file():
-        return trained(View(recipe, "", MODEL_KEYS, set()), code, folder, progress)
+        return trained(View(recipe, "", MODEL_KEYS, set()), code, folder, progress), folder
     if folder.exists() and not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: holds neither a model nor an adapter")
     section = recipe.model.model_copy(update={"name_or_path": named, "revision": None})
     other = recipe.model_copy(update={"model": section})
     base = load_base(View(other, "", MODEL_KEYS, set()), code)
-    return Tuned(base, base.model)
+    return Tuned(base, base.model), folder if (folder / prompting.NAME).is_file() else None
 
 
 def _name(found: Found, question: Question) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ftune.recipe.view import View
 from ftune.run.stage import Context, Place, Stage
+from ftune.stages import prompting
 from ftune.stages.models import MODEL_KEYS, Tuned, load_base, trained
 from ftune.stages.rows import identity_of
 from ftune.stages.testing import DATA_KEYS, Asking, TestSet, grouped, measure, read_rows
@@ -25,6 +26,7 @@ def _run(context: Context) -> Report:
     tuned: Tuned = around.shared.pop("trained", None) or trained(
         recipe, around.place.allow_remote_code, adapter, around.progress
     )
+    prompting.check(adapter, recipe, tuned.tokenizer, around.place, around.progress)
     rows, asking = prepare(recipe, "test", tuned.tokenizer, around.place)
     scored: dict[str, tuple[list[Prediction], list[Metric]]] = {}
     around.progress.say("evaluate: the tuned model")

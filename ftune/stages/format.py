@@ -11,6 +11,7 @@ from ftune.recipe.view import View
 from ftune.run import atomic
 from ftune.run.pipeline import stop_between
 from ftune.run.stage import Context, Place, Stage
+from ftune.stages import prompting
 from ftune.stages.rows import identity_of, ledger_of, rows_of
 from ftune.types import Report, Tokens
 
@@ -30,7 +31,16 @@ def _identity(recipe: View, place: Place) -> dict[str, object]:
     return {
         **identity_of(recipe, ("train", "eval"), place),
         "tokenizer": located.tokenizer_identity,
+        "template": _template_identity(recipe.data.template, place),
     }
+
+
+def _template_identity(name: str, place: Place) -> str | None:
+    """sha256 of the template's file; None for the tokenizer's own, and one that isn't there."""
+    from ftune.data.template_file import find_template
+
+    path = find_template(name, place.folder)
+    return atomic.sha256(path) if path else None
 
 
 def _run(context: Context) -> Report:
@@ -48,31 +58,38 @@ def _run(context: Context) -> Report:
     )
     rules = Rules.of(recipe.data)
     ledgers = {split: ledger_of(recipe, split) for split in ("train", "eval")}
-    seen = Characters()
+    seen, questions = Characters(), prompting.Questions()
     for split, ledger in ledgers.items():
-        _write(context, split, ledger, template, rules, seen)
+        _write(context, split, ledger, (template, rules), (seen, questions))
     shown = first_rows(TokenStore(context.folder / "train.arrow"), tokenizer)
     atomic.write_text(context.folder / "preview.md", markdown(shown))
     ledgers["train"].check(recipe.data.min_trained)
+    asked = prompting.contract(template, recipe.data.system_prompt, tokenizer, questions.chosen())
+    atomic.write_json(context.folder / prompting.NAME, asked)
     return _report(context, ledgers, (*template.warnings, *seen.warnings(tokenizer)))
 
 
 def _write(
-    context: Context, split: str, ledger: Ledger, template: Any, rules: Any, seen: Characters
+    context: Context,
+    split: str,
+    ledger: Ledger,
+    rendering: tuple[Any, Any],
+    watching: tuple[Characters, prompting.Questions],
 ) -> None:
-    """Writes ``<split>.arrow``."""
+    """Writes ``<split>.arrow``; ``watching`` are shown each example that is used."""
     from ftune.data.collect import tokenized
     from ftune.data.store import TokenWriter
 
     recipe, place = context.recipe, context.around.place
     taken = rows_of(recipe, split, place, ledger)
-    made = tokenized(taken, template, rules, recipe.data.on_bad_row, ledger)
+    made = tokenized(taken, *rendering, recipe.data.on_bad_row, ledger)
     with (
         context.around.progress.meter(f"format {split}", None, "rows") as meter,
         TokenWriter(context.folder / f"{split}.arrow") as writer,
     ):
         for number, (one, tokens) in enumerate(_stoppable(context, made), 1):
-            seen.add(one.example)
+            for watcher in watching:
+                watcher.add(one.example)
             for _ in range(one.times):
                 writer.add(tokens, one.source, one.row)
             if number % CHECK_EVERY == 0:
@@ -135,7 +152,7 @@ def coloured_preview(recipe: Recipe, folder: Path, allow_code: bool) -> Any:
 
 FORMAT = Stage(
     name="format",
-    version=1,
+    version=2,
     reads=(
         "model.name_or_path",
         "model.revision",
@@ -154,7 +171,7 @@ FORMAT = Stage(
         "train.seed",
     ),
     needs=(),
-    writes=("train.arrow", "eval.arrow", "preview.md"),
+    writes=("train.arrow", "eval.arrow", "preview.md", prompting.NAME),
     identity=_identity,
     run=_run,
     # A test set of its own changes no training row; a share does, and identity tells it.

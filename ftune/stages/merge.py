@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftune.errors import RecipeError
+from ftune.report.markdown import stage_page
 from ftune.run import atomic
 from ftune.run.directory import RunDirectory
 from ftune.run.lock import locked
 from ftune.run.progress import Progress
+from ftune.stages import prompting
 from ftune.stages.target import Found
 from ftune.types import Report
+
+if TYPE_CHECKING:
+    from ftune.model.merging import Proof
 
 ROWS = 16  # of the run's own data, on which base + adapter and the merged model are compared
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -41,18 +47,33 @@ def merge_run(
             folder,
             rows=_rows(run),
             dtype=dtype,  # type: ignore[arg-type]
+            beside=[prompting.NAME],
             allow_code=allow_code,
             progress=progress,
         )
     figures: dict[str, Any] = {"output": str(folder), "run": str(run), **asdict(proof)}
-    atomic.write_json(folder / "ftune_merge.json", figures)
-    summary = (
-        f"merged into {folder} ({proof.dtype})",
+    report = Report("merge", figures, (f"merged into {folder} ({proof.dtype})", *_told(proof)))
+    atomic.write_json(folder / "report.json", asdict(report))
+    atomic.write_text(folder / "report.md", stage_page(asdict(report)))
+    return report
+
+
+def _told(proof: Proof) -> Iterator[str]:
+    yield (
         f"compared with base + adapter on {proof.positions:,} tokens: logits differ by at most "
-        f"{proof.largest:.2e} (allowed {proof.bound:.2e}), "
-        f"{100 * proof.equal_greedy:.2f}% of greedy tokens are equal",
+        f"{proof.largest:.2e} (allowed {proof.bound:.2e}), {proof.mean:.2e} in the mean; "
+        f"{100 * proof.equal_greedy:.2f}% of greedy tokens are equal"
     )
-    return Report("merge", figures, summary)
+    if proof.quantized:
+        gap = proof.quantized
+        yield (
+            "the quantized base that was trained on differs from the full one, which the merged "
+            f"model stands on, by {gap.largest:.2e} at most and {gap.mean:.2e} in the mean on the "
+            f"same tokens (the largest logit is {gap.scale:.3g}); "
+            f"{100 * gap.equal_greedy:.2f}% of greedy tokens are equal"
+        )
+    elif proof.quantized_note:
+        yield proof.quantized_note
 
 
 def _rows(run: RunDirectory) -> list[list[int]]:

@@ -8,6 +8,7 @@ from typing import Any
 from ftune.recipe.view import View
 from ftune.registry import OBJECTIVES
 from ftune.run.stage import Context, Place, Stage
+from ftune.stages import prompting
 from ftune.stages.models import MODEL_KEYS, Tuned, fresh
 from ftune.types import Batch, Report
 
@@ -29,7 +30,12 @@ def _run(context: Context) -> Report:
     adapter = context.folder / "adapter"
     method = context.recipe.tune.name
     adapters.save(
-        tuned.model, adapter, base=tuned.base.identity, tokenizer=tuned.tokenizer, method=method
+        tuned.model,
+        adapter,
+        base=tuned.base.identity,
+        tokenizer=tuned.tokenizer,
+        method=method,
+        beside=[context.folder_of("format") / prompting.NAME],
     )
     shared["trained"] = tuned
     return _report(context, outcome, adapter)

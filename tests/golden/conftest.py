@@ -11,6 +11,17 @@ from commands import Trained, Warm, command, files
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 
+@pytest.fixture(autouse=True, scope="package")
+def one_thread() -> Iterator[None]:
+    """For models this small, as ``ENVIRONMENT`` has it for the commands."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Iterator[Warm]:
     """Runs commands without importing everything anew each time."""
@@ -23,15 +34,18 @@ def warm(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Iterator[War
 def recipe(shared: Path) -> Callable[..., list[str]]:
     """Arguments for a recipe of tests/recipes, with the places of model and data in ``shared``."""
 
-    def arguments(name: str, *overrides: str) -> list[str]:
+    def arguments(name: str, *overrides: str, model: str = "TinyStories-656K") -> list[str]:
         data = {"train": "gsm8k/train.jsonl", "test": "gsm8k/test.jsonl"}
         if name != "gsm8k-lora":
             data = {"train": "e2e/devset.csv", "test": "e2e/testset_w_refs.csv"}
-        places = [f"model.name_or_path={shared.resolve()}/models/TinyStories-656K"]
+        sets = {"model.name_or_path": f"{shared.resolve()}/models/{model}"}
         for split, path in data.items():
-            places.append(f"data.{split}[0].path={shared.resolve()}/data/{path}")
-        sets = [part for each in (*places, *overrides) for part in ("-o", each)]
-        return [str(RECIPES / f"{name}.yaml"), *sets]
+            sets[f"data.{split}[0].path"] = f"{shared.resolve()}/data/{path}"
+        sets |= dict(each.split("=", 1) for each in overrides)  # the last one counts
+        if sets.get("data.test") == "[]":
+            del sets["data.test[0].path"]
+        pairs = (("-o", f"{key}={value}") for key, value in sets.items())
+        return [str(RECIPES / f"{name}.yaml"), *(part for pair in pairs for part in pair)]
 
     return arguments
 

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import peft
@@ -91,8 +92,9 @@ def test_every_row_and_token_is_counted(trained, shared, name):
         assert train["rows"] == counts["used"]
         assert (train["tokens"], train["trained_tokens"]) == (counts["tokens"], counts["trained"])
         assert train["steps"] == -(-counts["used"] // 16)
-    else:
-        assert train["rows"] == 16 * train["steps"]
+    else:  # the epoch's smaller step may be among them
+        full = 16 * train["steps"]
+        assert train["rows"] in (full, full - 16 + counts["used"] % 16)
     test = stages["evaluate"]["figures"]
     prompts = {row["mr"] for row in rows_of(shared / "data/e2e/testset_w_refs.csv")[:200]}
     assert (test["rows"], test["prompts"]) == (200, len(prompts))
@@ -168,8 +170,8 @@ def test_answers_and_losses_are_those_of_plain_peft(trained, shared):
         assert one["references"] == references[one["prompt"]]
         asked = tokenizer(one["prompt"], return_tensors="pt")
         start = asked["input_ids"].shape[1]
-        for which, context in (("prediction", None), ("base", model.disable_adapter())):
-            with torch.no_grad(), context or torch.no_grad():
+        for which, context in (("prediction", nullcontext()), ("base", model.disable_adapter())):
+            with torch.no_grad(), context:
                 out = model.generate(**asked, max_new_tokens=40, do_sample=False, pad_token_id=0)
             assert tokenizer.decode(out[0, start:], skip_special_tokens=True) == one[which]
         total = count = 0

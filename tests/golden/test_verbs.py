@@ -18,7 +18,9 @@ PROMPT = "name[Blue Spice], eatType[pub], area[riverside]"
 def rows_of_tokens(shared, count=16):
     tokenizer = transformers.AutoTokenizer.from_pretrained(shared / "models/TinyStories-656K")
     lines = (shared / "data/e2e/testset_w_refs.csv").read_text(encoding="utf-8").splitlines()
-    return [tokenizer(line, return_tensors="pt")["input_ids"] for line in lines[1 : 40 * count : 40]]
+    return [
+        tokenizer(line, return_tensors="pt")["input_ids"] for line in lines[1 : 40 * count : 40]
+    ]
 
 
 def largest_difference(one, other, rows):
@@ -97,8 +99,9 @@ def test_merged_is_the_adapter_for_plain_transformers(trained, merged, shared):
     assert told["largest"] <= told["bound"]
     assert told["equal_greedy"] == 1.0
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    assert tokenizer(PROMPT)["input_ids"] == (
-        transformers.AutoTokenizer.from_pretrained(base)(PROMPT)["input_ids"]
+    assert (
+        tokenizer(PROMPT)["input_ids"]
+        == (transformers.AutoTokenizer.from_pretrained(base)(PROMPT)["input_ids"])
     )
 
 

@@ -55,7 +55,8 @@ def test_model_folder_is_at_most_8_mib() -> None:
 def test_model_is_a_llama_in_bfloat16_without_missing_weights() -> None:
     from transformers import AutoModelForCausalLM
 
-    loaded, notes = AutoModelForCausalLM.from_pretrained(TINY, output_loading_info=True)
+    made: Any = AutoModelForCausalLM.from_pretrained(TINY, output_loading_info=True)
+    loaded, notes = made
     assert loaded.config.model_type == "llama"
     assert str(loaded.dtype) == "torch.bfloat16"
     assert not notes["missing_keys"] and not notes["unexpected_keys"]
@@ -166,7 +167,7 @@ def test_quickstart_test_has_values_that_training_never_saw(key: str) -> None:
 
 
 def test_quickstart_is_made_again_byte_for_byte(tmp_path: Path) -> None:
-    command = [sys.executable, ROOT / "tools/quickstart/make.py", "--out", tmp_path]
+    command = [sys.executable, str(ROOT / "tools/quickstart/make.py"), "--out", str(tmp_path)]
     subprocess.run(command, check=True)
     for split in SPLITS:
         made = (tmp_path / f"{split}.jsonl").read_bytes()
@@ -174,7 +175,8 @@ def test_quickstart_is_made_again_byte_for_byte(tmp_path: Path) -> None:
 
 
 def test_pre_training_text_holds_no_record_and_no_message_of_the_quickstart() -> None:
-    command = [sys.executable, ROOT / "tools/tiny/text.py", "--documents", "20000", "--seed", "7"]
+    script = str(ROOT / "tools/tiny/text.py")
+    command = [sys.executable, script, "--documents", "20000", "--seed", "7"]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert "amount:" not in text and "| for:" not in text
     assert not [row for split in SPLITS for row in rows(split) if row["input"] in text]

@@ -67,7 +67,8 @@ def split(data: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
 
 def pack(tokenizer: Tokenizer, texts: list[str], length: int) -> np.ndarray:
     """Rows of `length` tokens (rows, length) of begin mark, document, end mark, and so on."""
-    begin, end = tokenizer.token_to_id("<|bos|>"), tokenizer.token_to_id("<|eos|>")
+    marks = tokenizer.get_vocab(with_added_tokens=True)
+    begin, end = marks["<|bos|>"], marks["<|eos|>"]
     ids: list[int] = []
     for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False):
         ids += [begin, *encoding.ids, end]

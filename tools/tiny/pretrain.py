@@ -100,7 +100,7 @@ def rate_factor(step: int, spent: float) -> float:
 def save(model: LlamaForCausalLM, tokenizer: Tokenizer, folder: Path, log: dict) -> None:
     """Writes the folder that transformers loads, with weights in bfloat16."""
     ends = [tokenizer.token_to_id(mark) for mark in (bpe.EOS, bpe.IM_END)]
-    copy = LlamaForCausalLM(model.config).to(torch.bfloat16)
+    copy = LlamaForCausalLM(model.config).bfloat16()
     copy.load_state_dict(model.state_dict())
     copy.generation_config = GenerationConfig(
         bos_token_id=model.config.bos_token_id,

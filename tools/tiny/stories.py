@@ -129,10 +129,10 @@ def counting(rng: random.Random) -> str:
     if kind == 2:
         pairs = [(rng.randint(0, 20), rng.randint(0, 20)) for _ in range(rng.randint(1, 6))]
         return "\n".join(f"{one} + {two} = {one + two}" for one, two in pairs)
-    pairs = [
+    counts = [
         (rng.randint(2, 24), plural(rng.choice(WORDS["thing"]))) for _ in range(rng.randint(1, 4))
     ]
-    return " ".join(f"{number_word(n).capitalize()} {t}, that is {n} {t}." for n, t in pairs)
+    return " ".join(f"{number_word(n).capitalize()} {t}, that is {n} {t}." for n, t in counts)
 
 
 def calendar(rng: random.Random) -> str:

@@ -1,0 +1,218 @@
+"""A recipe key with another value makes another run, and what stands before it stays as it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from looking import PARTS, look
+from small_runs import RECIPE, make_home, make_model, one_thread, row, write_rows
+
+ON = "{path: %s, format: alpaca}"
+FOUR = ("model.quantization.load_in_4bit=true",)
+EIGHT = ("model.quantization.load_in_8bit=true",)
+PROMPT = ("tune={method: prompt_tuning, num_virtual_tokens: 2}",)
+TEXT = ("tune={method: prompt_tuning, num_virtual_tokens: 2, prompt_tuning_init: TEXT, "
+        "prompt_tuning_init_text: Buy}",)  # fmt: skip
+LONG = ("data.max_length=40", "data.on_too_long=truncate")
+SAMPLED = ("evaluate.generation.do_sample=true", "evaluate.metrics=[bleu]")
+ASKED = ("evaluate.metrics=[bleu]",)
+BY_EPOCH = ("train.max_steps=null", "train.num_train_epochs=1")
+WORSE = ("train.eval_steps=1", "train.learning_rate=100")  # the loss rises from the first step on
+
+
+@dataclass(frozen=True)
+class Case:
+    """``changed`` in place of what ``setup`` and the base recipe say is seen in ``part``."""
+
+    changed: str
+    part: str
+    setup: tuple[str, ...] = ()
+    before_too: bool = False  # what stands before may change too
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        key = self.changed.partition("=")[0]
+        return (*(s for s in self.setup if s.partition("=")[0] != key), self.changed)
+
+
+CASES = [
+    Case("data.train.0.path=eval.jsonl", "format"),
+    Case("data.train.0.format=text", "format", (f"data.train=[{ON % 'both.jsonl'}]",)),
+    Case("data.train.0.columns={instruction: output}", "format"),
+    Case("data.train.0.split=test", "format", ("data.train=[{path: ./set, format: alpaca}]",)),
+    Case("data.train.0.weight=2.0", "format"),
+    Case("data.train.0.weight=0.5", "format"),
+    Case("data.train.0.max_rows=5", "format"),
+    Case("data.eval.0.path=test.jsonl", "format"),
+    Case("data.eval.0.columns={instruction: output}", "format"),
+    Case("data.eval.0.max_rows=2", "format"),
+    Case("data.eval=0.3", "format"),
+    Case("data.test=0.3", "format"),
+    Case("data.template=chatml", "format"),
+    Case("data.system_prompt=Be short.", "format"),
+    Case("data.max_length=60", "format", LONG),
+    Case("data.on_too_long=drop", "format", LONG),
+    Case("data.on_too_long=truncate_prompt", "format", LONG),
+    Case("data.on_too_long=error", "format", LONG),
+    Case("data.on_bad_row=skip", "format", (f"data.train=[{ON % 'bad.jsonl'}]",)),
+    Case("data.train_on=all", "format"),
+    Case("data.train_on=completion", "format", (f"data.train=[{ON % 'talk.jsonl'}]",)),
+    Case("data.min_trained=0.9", "format"),
+    Case("train.seed=7", "format", ("data.eval=0.3",)),
+    Case("model.add_tokens=[onions]", "format"),
+    Case("model.name_or_path=./other", "load"),
+    Case("model.dtype=bfloat16", "load"),
+    Case("model.device=cuda", "load"),
+    Case("model.attn_implementation=eager", "load"),
+    Case("model.trust_remote_code=true", "load"),
+    Case("model.quantization.load_in_4bit=true", "load"),
+    Case("model.quantization.load_in_8bit=true", "load"),
+    Case("model.quantization.bnb_4bit_quant_type=fp4", "train", FOUR),
+    Case("model.quantization.bnb_4bit_use_double_quant=false", "train", FOUR, True),
+    Case("model.quantization.bnb_4bit_compute_dtype=bfloat16", "train", FOUR),
+    Case("model.quantization.llm_int8_threshold=0.5", "train", EIGHT),
+    Case("tune={method: full}", "load"),
+    Case("tune.r=4", "load"),
+    Case("tune.lora_alpha=64", "train"),
+    Case("tune.lora_dropout=0.5", "train"),
+    Case("tune.target_modules=[q_proj]", "load"),
+    Case("tune.modules_to_save=[norm]", "load"),
+    Case("tune.use_rslora=true", "train"),
+    Case("tune.use_dora=true", "load"),
+    Case("tune.init_lora_weights=gaussian", "train"),
+    Case("tune.bias=all", "load"),
+    Case("tune.num_virtual_tokens=3", "load", PROMPT),
+    Case("tune.prompt_tuning_init=RANDOM", "train", PROMPT),
+    Case("tune.prompt_tuning_init_text=Say", "train", TEXT),
+    Case("data.packing=true", "train"),
+    Case("distributed.mixed_precision=bf16", "train"),
+    Case("train.learning_rate=1e-3", "train"),
+    Case("train.num_train_epochs=2", "train", BY_EPOCH),
+    Case("train.max_steps=3", "train"),
+    Case("train.per_device_train_batch_size=3", "train"),
+    Case("train.tokens_per_batch=200", "train", ("train.per_device_train_batch_size=8",)),
+    Case("train.gradient_accumulation_steps=2", "train"),
+    Case("train.group_by_length=false", "train"),
+    *[Case(f"train.optim={name}", "train") for name in ("adamw_8bit", "adafactor", "sgd")],
+    Case("train.optim=paged_adamw_32bit", "train"),
+    Case("train.optim=paged_adamw_8bit", "train"),
+    Case("train.adam_beta1=0.5", "train"),
+    Case("train.adam_beta2=0.9", "train"),
+    Case("train.adam_epsilon=1e-2", "train"),
+    Case("train.weight_decay=0.5", "train"),
+    Case("train.max_grad_norm=0.001", "train", ("train.optim=sgd",)),
+    Case("train.max_grad_norm=null", "train", ("train.optim=sgd", "train.max_grad_norm=0.001")),
+    *[Case(f"train.lr_scheduler_type={name}", "train")
+      for name in ("cosine", "constant", "polynomial", "inverse_sqrt")],
+    Case("train.lr_scheduler_type=constant_with_warmup", "train", ("train.warmup_steps=2",)),
+    Case("train.warmup_ratio=0.5", "train"),
+    Case("train.warmup_steps=2", "train"),
+    Case("train.seed=7", "train"),
+    Case("train.logging_steps=3", "train"),
+    Case("train.eval_steps=3", "train"),
+    Case("train.per_device_eval_batch_size=1", "train"),
+    Case("train.save_steps=3", "train"),
+    Case("train.save_total_limit=1", "train", ("train.save_steps=1",)),
+    Case("train.load_best_model_at_end=true", "train", WORSE),
+    Case("train.early_stopping_patience=1", "train", WORSE),
+    Case("train.early_stopping_threshold=9.0", "train",
+         ("train.eval_steps=1", "train.early_stopping_patience=1")),
+    Case("train.report_to=[tensorboard]", "train"),
+    Case("data.test.0.path=eval.jsonl", "evaluate"),
+    Case("data.test.0.max_rows=2", "evaluate"),
+    Case("data.test.0.columns={instruction: output}", "evaluate"),
+    Case("data.test.0.columns={references: more}", "evaluate", ASKED),
+    Case("evaluate.metrics=[perplexity]", "evaluate"),
+    Case("evaluate.generation.max_new_tokens=2", "evaluate", ASKED),
+    Case("evaluate.generation.do_sample=true", "evaluate", ASKED),
+    Case("evaluate.generation.temperature=0.1", "evaluate", SAMPLED),
+    Case("evaluate.generation.top_k=1", "evaluate", SAMPLED),
+    Case("evaluate.generation.top_p=0.01", "evaluate", SAMPLED),
+    Case("evaluate.generation.seed=1", "evaluate", SAMPLED),
+    Case("evaluate.generation.num_beams=3", "evaluate", ASKED),
+    Case("evaluate.generation.repetition_penalty=9.0", "evaluate", ASKED),
+    Case("evaluate.generation.stop=[a, e, i, o, u, t, s]", "evaluate", ASKED),
+    Case("evaluate.batch_size=1", "evaluate", ASKED),
+    Case("evaluate.base=false", "evaluate"),
+    Case("evaluate.group_references=true", "evaluate",
+         (*ASKED, f"data.test=[{ON % 'same.jsonl'}]")),
+]  # fmt: skip
+
+# Keys of which no run on one CPU without a network can show anything.
+UNSEEN = {
+    "model.revision": "of a model on the hub",
+    "data.train.revision": "of a data set on the hub",
+    "data.train.subset": "of a data set on the hub",
+    "train.gradient_checkpointing": "saves memory and changes no figure; tested below",
+    "name": "tested below",
+    "runs_dir": "tested below",
+}
+
+
+class Runs:
+    """Runs of a recipe, each made once."""
+
+    def __init__(self, recipe: Path) -> None:
+        self.recipe = recipe
+        self.kept: dict[tuple[tuple[str, ...], str], dict[str, Any]] = {}
+
+    def of(self, overrides: tuple[str, ...], part: str) -> dict[str, Any]:
+        key = (overrides, part)
+        if key not in self.kept:
+            with one_thread():
+                self.kept[key] = look(self.recipe, overrides, part)
+        return self.kept[key]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    home = tmp_path_factory.mktemp("effects")
+    recipe = make_home(home)
+    make_model(home / "other", num_hidden_layers=2)
+    write_rows(home / "both.jsonl", [{**row(i), "text": "Some text."} for i in range(3)])
+    write_rows(home / "bad.jsonl", [row(0), {"instruction": 5}, row(1)])
+    write_rows(home / "talk.jsonl", [{**row(i), "history": [["Hi", "Ho"]]} for i in range(3)])
+    write_rows(home / "same.jsonl", [{**row(0), "output": word} for word in ("a", "b")])
+    write_rows(home / "test.jsonl", [{**row(i, "Say."), "more": ["x"]} for i in range(3)])
+    (home / "set").mkdir()
+    write_rows(home / "set" / "train.jsonl", [row(i) for i in range(3)])
+    write_rows(home / "set" / "test.jsonl", [row(i, "Other.") for i in range(3)])
+    return Runs(recipe)
+
+
+def test_equal_recipes_make_equal_runs(runs: Runs) -> None:
+    with one_thread():
+        assert look(runs.recipe, (), "evaluate") == runs.of((), "evaluate")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.changed} {'; '.join(c.setup)}".strip())
+def test_another_value_makes_another_run(
+    case: Case, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs.recipe.parent)  # model paths start at the working folder
+    before = runs.of(case.setup, case.part)
+    with one_thread():
+        after = look(runs.recipe, case.overrides, case.part)
+    assert set(before) >= {"error"} or set(after) >= {"error"} or before.keys() == after.keys()
+    refused = case.changed in REFUSED
+    assert ("error" in after) == refused, after.get("error")
+    if "error" in before or refused:
+        assert before != after
+        return
+    told_part = (before[case.part], before["told"]), (after[case.part], after["told"])
+    assert told_part[0] != told_part[1]
+    for part in PARTS[: PARTS.index(case.part)]:
+        if not case.before_too:
+            assert before[part] == after[part]
+
+
+REFUSED = {
+    "data.on_too_long=error",
+    "data.min_trained=0.9",
+    "model.device=cuda",
+    "model.trust_remote_code=true",
+}

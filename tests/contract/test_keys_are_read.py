@@ -1,0 +1,139 @@
+"""Every accepted recipe key is read when a recipe runs: nothing is taken and then passed over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from small_runs import load, make_home, make_model, one_thread, row, run_here, write_rows
+from ftune.recipe.base import Section
+from ftune.recipe.fields import section_in, walk
+from ftune.recipe.schema import Recipe
+from ftune.recipe.slots import FAMILIES
+from ftune.recipe.view import View
+
+# Read before any stage runs, from the recipe itself; test_key_effects.py shows what they change.
+BEFORE = {"name": "names the run's folder", "runs_dir": "is where that folder stands"}
+
+SOURCES = """[
+  {path: a.jsonl, format: alpaca, columns: {references: more}},
+  {path: m.jsonl, format: messages}, {path: s.jsonl, format: sharegpt},
+  {path: p.jsonl, format: prompt_completion, weight: 2.0}, {path: t.txt, format: text}]"""
+METRICS = """[rouge, bleu, {chrf: {word_order: 2}}, {exact_match: {ignore_case: true}},
+  {accuracy: {labels: [yes, no]}}, perplexity, token_loss]"""
+ONE_STEP = ("train.max_steps=1", "evaluate.metrics=[token_loss]", "evaluate.base=false")
+# Recipes that together read every key: each a list of overrides.
+RUNS: dict[str, tuple[str, ...]] = {
+    "everything of lora": (
+        f"data.train={SOURCES}",
+        f"evaluate.metrics={METRICS}",
+        "data.system_prompt=Be short.",
+        "train.early_stopping_patience=1",
+        "train.load_best_model_at_end=true",
+        "evaluate.generation.do_sample=true",
+        "evaluate.generation.stop=[zzz]",
+        "train.max_steps=2",
+    ),
+    "qlora": ("tune={method: qlora, r: 2}", "model.quantization.load_in_4bit=true", *ONE_STEP),
+    "8 bits": ("model.quantization.load_in_8bit=true", *ONE_STEP),
+    "full": ("tune={method: full}", "train.optim=sgd", "train.warmup_steps=1", *ONE_STEP),
+    "prompt tuning": ("tune={method: prompt_tuning, num_virtual_tokens: 2}", *ONE_STEP),
+    "shares": ("data.eval=0.3", "data.test=0.3", *ONE_STEP),
+}
+
+
+def leaves() -> set[str]:
+    """All keys of a recipe that hold a value, by their dotted names without indexes."""
+    found = {key for key, field in walk(Recipe) if not section_in(field.annotation)}
+    found |= {f"tune.{key}" for key in config_keys("tune")} | {"tune.method"}
+    for name in FAMILIES["objective"].names():
+        found |= {f"train.objective.{name}.{k}" for k, _ in walk(config_of("objective", name))}
+    for name in FAMILIES["metrics"].names():
+        found |= {f"evaluate.metrics.{name}.{k}" for k, _ in walk(config_of("metrics", name))}
+    columns = config_keys("format")
+    found |= {f"data.{part}.columns.{key}" for part in ("train", "eval", "test") for key in columns}
+    return found - {"tune"}
+
+
+def config_of(kind: str, name: str) -> type[Section]:
+    found: type[Section] = FAMILIES[kind].load(name).Config
+    return found
+
+
+def config_keys(kind: str) -> set[str]:
+    return {k for name in FAMILIES[kind].names() for k, _ in walk(config_of(kind, name))}
+
+
+@pytest.fixture(scope="module")
+def read_keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """What each of RUNS reads."""
+    home = tmp_path_factory.mktemp("keys")
+    recipe = make_home(home)
+    write_rows(home / "a.jsonl", [{**row(i), "more": ["x"]} for i in range(3)])
+    talk = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    write_rows(home / "m.jsonl", [{"messages": talk}])
+    turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
+    write_rows(home / "s.jsonl", [{"conversations": turns, "system": "S"}])
+    write_rows(home / "p.jsonl", [{"prompt": "Hi", "completion": "Hello"}])
+    (home / "t.txt").write_text("A line of text.\n", encoding="utf-8")
+    found: dict[str, set[str]] = {}
+    with one_thread():
+        for title, overrides in RUNS.items():
+            found[title] = set()
+            run_here(load(recipe, *overrides), home / "runs", found[title])
+    return found
+
+
+def test_every_key_is_read(read_keys: dict[str, set[str]]) -> None:
+    read = set().union(*read_keys.values())
+    # Formats of rows other than the training ones go through the same function.
+    own = {f"data.train.columns.{key}" for key in config_keys("format")}
+    missing = leaves() - read - set(BEFORE)
+    missing -= {k for k in missing if ".columns." in k and not k.startswith("data.train.")}
+    assert own <= read
+    assert not missing, "accepted, and read by nobody: wire them up or remove them"
+
+
+def test_the_table_of_keys_read_elsewhere_is_right(read_keys: dict[str, set[str]]) -> None:
+    assert not set(BEFORE) & set().union(*read_keys.values())
+    assert set(BEFORE) <= leaves()
+
+
+def test_nothing_unknown_is_read(read_keys: dict[str, set[str]]) -> None:
+    read = set().union(*read_keys.values())
+    wholes = {"model.quantization", "data.eval", "data.test", "evaluate.metrics"}  # none, or shares
+    assert read - leaves() <= wholes
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora", "prompt_tuning", "full"])
+def test_each_method_reads_all_its_keys(method: str, read_keys: dict[str, set[str]]) -> None:
+    """Methods share names of keys: each has to read its own."""
+    assert set(FAMILIES["tune"].names()) == {"lora", "qlora", "prompt_tuning", "full"}
+    runs = {"lora": "everything of lora", "prompt_tuning": "prompt tuning"}
+    own = {f"tune.{key}" for key, _ in walk(config_of("tune", method))}
+    assert own <= read_keys[runs.get(method, method)]
+
+
+ROWS: dict[str, dict[str, Any]] = {
+    "alpaca": row(1),
+    "messages": {"messages": [{"role": "user", "content": "a"},
+                              {"role": "assistant", "content": "b"}]},
+    "sharegpt": {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]},
+    "prompt_completion": {"prompt": "a", "completion": "b"},
+    "text": {"text": "a"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAMILIES["format"].names())
+def test_each_format_reads_all_its_columns(name: str) -> None:
+    reads: set[str] = set()
+    module = FAMILIES["format"].load(name)
+    module.example(ROWS[name], View(module.Config(), "columns", ("columns",), reads))
+    assert reads == {f"columns.{key}" for key, _ in walk(module.Config)}
+
+
+def test_the_small_model_is_small(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "m")
+    assert (folder / "model.safetensors").stat().st_size < 300_000
