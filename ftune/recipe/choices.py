@@ -116,21 +116,3 @@ class Choosing:
     def add(self, path: KeyPath, said: str, missing: bool = False) -> None:
         """Notes a problem whose message starts with the key."""
         self.problems.append(Problem(path, f"{dotted(path)} {said}", missing=missing))
-
-
-def complete(recipe: Plain) -> bool:
-    """Whether every slot that was filled has its Config."""
-    found: list[Any] = [recipe.get("tune")]
-    data, train, evaluate = (recipe.get(k) for k in ("data", "train", "evaluate"))
-    if isinstance(data, dict):
-        sources = [s for key in SOURCES for s in _entries(data.get(key))]
-        found += [s.get("format") for s in sources if isinstance(s, dict)]
-    if isinstance(train, dict):
-        found.append(train.get("objective"))
-    if isinstance(evaluate, dict):
-        found += _entries(evaluate.get("metrics"))
-    return not any(isinstance(c, Chosen) and c.config is None for c in found)
-
-
-def _entries(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, tuple) else []

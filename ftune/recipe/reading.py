@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 from ftune.errors import RecipeError
 from ftune.recipe import wording
 from ftune.recipe.checks import check
-from ftune.recipe.choices import Choosing, complete
+from ftune.recipe.choices import Choosing
 from ftune.recipe.overrides import apply_overrides
-from ftune.recipe.places import Places, Problem
+from ftune.recipe.places import KeyPath, Places, Problem
 from ftune.recipe.schema import Recipe
 from ftune.recipe.source_text import read_text
 from ftune.recipe.validating import MOST, validated
@@ -26,6 +26,7 @@ class Loaded:
     recipe: Recipe
     path: Path
     text: str
+    written: tuple[KeyPath, ...] = ()  # the keys that hold a value, in the file or set on top of it
 
 
 def load_recipe(
@@ -51,7 +52,19 @@ def load_recipe(
     lines = told(problems, faults, places)
     if lines or recipe is None:
         raise RecipeError(*lines)
-    return Loaded(recipe, home, text)
+    return Loaded(recipe, home, text, tuple(leaves(plain)))
+
+
+def leaves(plain: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """The paths of all that is neither a mapping nor a list with entries."""
+    if isinstance(plain, dict) and plain:
+        for key, value in plain.items():
+            yield from leaves(value, (*path, key))
+    elif isinstance(plain, tuple) and plain:
+        for index, value in enumerate(plain):
+            yield from leaves(value, (*path, index))
+    else:
+        yield path
 
 
 def read(plain: dict[str, Any], path: Path) -> tuple[Recipe | None, list[Problem]]:
@@ -60,7 +73,7 @@ def read(plain: dict[str, Any], path: Path) -> tuple[Recipe | None, list[Problem
     chosen = choosing.recipe({"name": path.stem, **plain})
     recipe, problems = validated(Recipe, chosen)
     problems = choosing.problems + problems
-    if recipe is not None and complete(chosen):
+    if recipe is not None:  # a rule that would read a faulty key is not heard
         problems += check(recipe, path.parent, [p.path for p in problems])
     pointed = [p.points for p in problems if p.points]
     # A foreign name tells where its value belongs: then the section is not missing, but misplaced.

@@ -58,13 +58,20 @@ class Gathered:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the stages warned of, each with its stage, and what could not be read."""
+        """What the stages warned of, keys of the recipe that did nothing, what can't be read."""
         said = [
             f"{name}: {text(line)}"
             for name, report in self.stages.items()
             for line in items(report.get("warnings"))
         ]
-        return (*said, *self.problems)
+        idle = [f"recipe: {key} had no effect: {why}" for key, why in self.unread]
+        return (*said, *idle, *self.problems)
+
+    @property
+    def unread(self) -> tuple[tuple[str, str], ...]:
+        """Keys that were written into the recipe and did nothing, each with the reason."""
+        found = map(mapping, items(self.facts.get("unread")))
+        return tuple((text(one.get("key")), text(one.get("why"))) for one in found)
 
 
 def gather(folder: Path, whole: bool = True) -> Gathered:

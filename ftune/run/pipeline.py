@@ -42,15 +42,20 @@ def run_stages(
     prints: Mapping[str, str],
     reads: set[str],
 ) -> dict[str, dict[str, Any]]:
-    """Runs each stage that isn't done yet; gives all reports by stage name."""
+    """Runs each stage that isn't done yet; gives all reports by stage name.
+
+    The recipe keys that the stages read, now or when they were run, are put into ``reads``.
+    """
     reports: dict[str, dict[str, Any]] = {}
     for stage in stages:
         stop_between(around.stop, stage.name)
         folder = around.run.stage(stage.name)
         if not _is_done(stage, folder, prints[stage.name], around):
-            view = View(recipe, "", stage.reads, reads)
-            _run(stage, Context(folder, view, prints[stage.name], around))
+            own: set[str] = set()
+            view = View(recipe, "", stage.reads, own)
+            _run(stage, Context(folder, view, prints[stage.name], around), own)
         reports[stage.name] = atomic.read_json(folder / "report.json")
+        reads.update(reports[stage.name].get("reads", ()))
     return reports
 
 
@@ -97,7 +102,7 @@ def _move_aside(folder: Path, why: str, around: Surroundings) -> None:
     around.progress.say(f"{folder.name}: {why}; the old one is kept as {aside.name}")
 
 
-def _run(stage: Stage, context: Context) -> None:
+def _run(stage: Stage, context: Context, reads: set[str]) -> None:
     folder = context.folder
     with atomic.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,6 +112,7 @@ def _run(stage: Stage, context: Context) -> None:
     started = time.monotonic()
     report = stage.run(context)
     facts = {**asdict(report), "seconds": round(time.monotonic() - started, 3)}
+    facts["reads"] = sorted(reads)
     atomic.write_json(folder / "report.json", facts)
     missing = [name for name in stage.writes if not (folder / name).exists()]
     if missing:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ftune import environment
 from ftune.errors import Interrupted
 from ftune.recipe.reading import Loaded
 from ftune.recipe.resolved import to_yaml
+from ftune.recipe.unread import unread
 from ftune.run import atomic, directory, machine
 from ftune.run.directory import RunDirectory
 from ftune.run.lock import locked
@@ -49,11 +51,31 @@ def train_recipe(loaded: Loaded, wish: Wish, progress: Progress) -> RunDirectory
             progress.say(f"run directory: {run}")
             _begin(run, loaded, prints["train"], progress)
             around = Surroundings(run, place, progress, stop)
-            stages = STAGES[:1] if wish.only_format else STAGES
-            _keep_record(run, lambda: run_stages(stages, recipe, around, prints, reads))
+
+            def work() -> None:
+                stages = STAGES[:1] if wish.only_format else STAGES
+                reports = run_stages(stages, recipe, around, prints, reads)
+                if not wish.only_format:
+                    _tell_unread(run, loaded, reads, reports["train"]["figures"], progress)
+
+            _keep_record(run, work)
             if wish.only_format:
                 run.note(state="interrupted")
     return run
+
+
+def _tell_unread(
+    run: RunDirectory, loaded: Loaded, reads: set[str], figures: dict[str, Any], progress: Progress
+) -> None:
+    """Says which keys of the recipe did nothing, on the screen and in run.json."""
+    from ftune.report.series import read_series
+
+    course = read_series(run.stage("train") / "metrics.jsonl", [])
+    known = {**figures, "evaluations": len(course["eval_loss"])}
+    found = unread(loaded.recipe, loaded.written, reads, known)
+    for one in found:
+        progress.warn(f"recipe: {one}")
+    run.note(unread=[asdict(one) for one in found])
 
 
 def choose(runs_dir: Path, name: str, key: str, fresh: bool) -> RunDirectory:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from small_runs import json_lines, load, run_here, timeless
+
 from ftune.errors import FtuneError
 from ftune.run.directory import RunDirectory
 from ftune.stages.whole import STAGES
@@ -43,7 +45,8 @@ def look(recipe: Path, overrides: tuple[str, ...], part: str) -> dict[str, Any]:
     """By stage up to ``part``: files and figures; under "error" what ended the run early."""
     recorder = Recorder()
     found: dict[str, Any] = {}
-    runs = recipe.parent / "runs"
+    # A folder of its own: beside other runs, stages would be taken over from them.
+    runs = Path(mkdtemp(prefix="runs-", dir=recipe.parent))
     stages = STAGES[: PARTS.index(part) + 1]
     try:
         loaded = load(recipe, *overrides)

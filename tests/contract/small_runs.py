@@ -27,6 +27,7 @@ WORDS = ("onions", "a kettle", "two spoons", "paper", "red paint", "bread", "nai
 RECIPE = """\
 model:
   name_or_path: MODEL
+  device: cpu
 data:
   train:
     - path: train.jsonl

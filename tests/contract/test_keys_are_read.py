@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from small_runs import load, make_home, make_model, one_thread, row, run_here, write_rows
+
 from ftune.recipe.base import Section
 from ftune.recipe.fields import section_in, walk
 from ftune.recipe.schema import Recipe

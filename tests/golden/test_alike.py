@@ -1,4 +1,8 @@
-"""The same rows, split into batches otherwise or packed, train the same weights."""
+"""The same rows, split into batches otherwise or packed, train the same weights.
+
+With plain SGD: AdamW divides by the gradient's size, so where that is next to nothing it makes a
+whole step of a difference in the last digit.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,8 @@ SHORT = (
     "train.per_device_train_batch_size=8",
     f"train.max_steps={STEPS}",
     "train.logging_steps=1",
+    "train.optim=sgd",
+    "train.learning_rate=1.0",
     "evaluate.metrics=[]",
     "data.test=[]",
     "evaluate.group_references=false",
@@ -41,16 +47,17 @@ def compare(warm, recipe, tmp_path, variants):
         runs.append((curve(run), safetensors.numpy.load_file(adapter)))
     losses = [[line["loss"] for line in lines] for lines, _ in runs]
     assert all(len(each) == STEPS for each in losses)
-    assert losses[0][-1] < losses[0][0] - 0.5
+    assert losses[0][-1] < losses[0][0] - 0.3
     for (one, weights), (other, others) in itertools.combinations(runs, 2):
         for key in ("step", "rows", "tokens", "trained_tokens", "learning_rate"):
             assert [x[key] for x in one] == [x[key] for x in other], key
         residual = [x["loss"] - y["loss"] for x, y in zip(one, other, strict=True)]
-        assert max(map(abs, residual)) < 1e-5
+        assert max(map(abs, residual)) < 5e-6
         assert abs(sum(residual) / STEPS) < 2e-6
         assert weights.keys() == others.keys()
         largest = max(float(abs(weights[k] - others[k]).max()) for k in weights)
-        assert largest < 1e-5
+        print(f"largest differences: loss {max(map(abs, residual)):.1e}, weights {largest:.1e}")
+        assert largest < 1e-6
     return losses
 
 

@@ -22,19 +22,11 @@ from ftune.recipe.reading import load_recipe
 pytestmark = pytest.mark.golden
 
 METHODS = ("lora", "qlora", "prompt-tuning", "full")
-CHECKPOINT = {
-    f"{name}"
-    for name in (
-        "manifest.json",
-        "optimizer.safetensors",
-        "random.safetensors",
-        "state.json",
-        "weights.safetensors",
-    )
-}
-TOKENIZER = {"tokenizer.json", "tokenizer_config.json", "ftune.json"}
-ADAPTER = TOKENIZER | {"adapter_config.json", "adapter_model.safetensors"}
-WHOLE = TOKENIZER | {"config.json", "generation_config.json", "model.safetensors"}
+TENSORS = {f"{name}.safetensors" for name in ("optimizer", "random", "weights")}
+CHECKPOINT = TENSORS | {"manifest.json", "state.json"}
+BESIDE = {"tokenizer.json", "tokenizer_config.json", "ftune.json", "prompting.json"}
+ADAPTER = BESIDE | {"adapter_config.json", "adapter_model.safetensors"}
+WHOLE = BESIDE | {"config.json", "generation_config.json", "model.safetensors"}
 STAGE = {"begin.json", "done.json", "report.json", "report.md"}
 
 
@@ -131,7 +123,7 @@ def test_the_files_of_a_run(trained, name):
     expected = {"recipe.yaml", "recipe.resolved.yaml", "environment.json", "run.json", "lock"}
     expected |= {"report.json", "report.md", "loss.png"}
     expected |= {f"{s}/{f}" for s in ("format", "load", "train", "evaluate") for f in STAGE}
-    expected |= {"format/train.arrow", "format/eval.arrow", "format/preview.md"}
+    expected |= {f"format/{f}" for f in ("train.arrow", "eval.arrow", "preview.md", "prompting.json")}
     expected |= {"train/metrics.jsonl", "evaluate/predictions.jsonl"}
     expected |= {f"train/adapter/{f}" for f in (WHOLE if name == "full" else ADAPTER)}
     steps = {"lora": (80, 114), "qlora": (40,)}.get(name, (40, 60))

@@ -84,7 +84,7 @@ PROBLEMS = {
     "model[0]=1": "-o model[0]: model is keys, not a list",
     "tune.method=full": None,
     "tune.method=lorra": "-o tune.method: 'lorra' is not a tuning method; did you mean",
-    "data.eval=[{path: x}]": "-o data.eval: data.eval[0].format is missing",
+    "data.eval=[{path: ftune:quickstart/eval.jsonl}]": "-o data.eval: data.eval[0].format is missing",
     "train=": "-o train: must be keys, got nothing",
 }
 

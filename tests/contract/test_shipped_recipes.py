@@ -1,0 +1,75 @@
+"""Every recipe that ships runs from rows to report, with small things in place of the hub's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ftune.recipe.reading import load_recipe
+from ftune.run.progress import Silent
+from ftune.stages.whole import STAGES, Wish, train_recipe
+from small_runs import one_thread
+
+FOLDER = Path(__file__).parents[2] / "recipes"
+SHIPPED = sorted(FOLDER.glob("*.yaml"))
+ROWS = "[{path: 'ftune:quickstart/%s.jsonl', format: alpaca, max_rows: %d}]"
+# In place of the hub's models and data, and few of everything.
+SMALL = (
+    "model.name_or_path=ftune:tiny",
+    "model.device=cpu",
+    f"data.train={ROWS % ('train', 8)}",
+    f"data.eval={ROWS % ('eval', 2)}",
+    f"data.test={ROWS % ('test', 2)}",
+    "train.max_steps=2",
+    "train.per_device_train_batch_size=2",
+    "train.gradient_accumulation_steps=2",
+    "evaluate.generation.max_new_tokens=4",
+)
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's ids are never asked for: a library that tried to would fail."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def test_there_are_those_that_the_readme_names() -> None:
+    names = {path.stem for path in SHIPPED}
+    assert {"quickstart", "ci-smoke", "sft-lora", "sft-qlora", "prompt-tuning", "full"} <= names
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_its_first_line_leads_to_the_schema(path: Path) -> None:
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    start = "# yaml-language-server: $schema="
+    assert first.startswith(start)
+    schema = json.loads((path.parent / first.removeprefix(start)).read_text(encoding="utf-8"))
+    assert schema["type"] == "object"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_it_explains_what_to_change(path: Path) -> None:
+    comments = [x for x in path.read_text(encoding="utf-8").splitlines()[1:] if "# " in x]
+    assert comments
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_it_runs_through(path: Path, tmp_path: Path) -> None:
+    loaded = load_recipe(path, (*SMALL, f"runs_dir={tmp_path}"))
+    as_it_is = load_recipe(path).recipe
+    assert loaded.recipe.tune == as_it_is.tune
+    assert loaded.recipe.train.optim == as_it_is.train.optim
+    assert loaded.recipe.model.quantization == as_it_is.model.quantization
+    with one_thread():
+        run = train_recipe(loaded, Wish(), Silent())
+    assert run.state()["state"] == "done"
+    for stage in STAGES:
+        assert (run.stage(stage.name) / "done.json").is_file()
+    told = json.loads((run.stage("train") / "report.json").read_text(encoding="utf-8"))
+    assert told["figures"]["steps"] == 2
+    scored = json.loads((run.stage("evaluate") / "report.json").read_text(encoding="utf-8"))
+    assert {m["name"] for m in scored["figures"]["metrics"]} >= {"token_loss"}
+    report = (run.folder / "report.md").read_text(encoding="utf-8")
+    assert "token\\_loss" in report
