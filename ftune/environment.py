@@ -14,6 +14,11 @@ def offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "") in {"1", "true", "TRUE", "ON", "YES"}
 
 
+def plain() -> bool:
+    """Whether fast paths are switched off, to compare with what they replace."""
+    return os.environ.get("FTUNE_PLAIN", "") in {"1", "true", "TRUE", "ON", "YES"}
+
+
 def cache_folder() -> Path:
     """Where facts about this machine are kept between runs."""
     root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")

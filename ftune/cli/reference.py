@@ -6,70 +6,57 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import typer.main
+from typer.testing import CliRunner
 
-from ftune.errors import RunError
 from ftune.run import atomic
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "commands.md"
 INTRODUCTION = """# Commands
 
-Made from the code by `make docs`. Exit codes: 0 done, 2 bad recipe or arguments, 3 bad data,
-4 bad model, 5 run failed, 130 interrupted and 143 terminated (both saved).
+What `--help` says of each command; made from the code by `make docs`. Exit codes: 0 done, 2 bad
+recipe or arguments, 3 bad data, 4 bad model, 5 run failed; 130 (Ctrl-C), 143 (SIGTERM) and 129
+(terminal closed) for a run that was interrupted and saved.
 """
 
 
 def page() -> str:
-    """The page as Markdown: every verb with its arguments and options."""
+    """The page as Markdown: the help of every command."""
     from ftune.cli.app import app
 
-    group = typer.main.get_command(app)
-    return "\n".join([INTRODUCTION, *_sections(group, "ftune")])
+    runner = CliRunner()
+    parts = [INTRODUCTION]
+    for path in [(), *_paths(typer.main.get_command(app), ())]:
+        shown = runner.invoke(app, [*path, "--help"], prog_name="ftune", terminal_width=96)
+        lines = "\n".join(line.rstrip() for line in shown.output.strip().splitlines())
+        parts.append(f"## {' '.join(['ftune', *path])}\n\n```text\n{lines}\n```\n")
+    return "\n".join(parts)
 
 
-def _sections(command: Any, path: str) -> list[str]:
-    lines: list[str] = []
+def _paths(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The words of each command below a group, in the order of the help."""
     for name, sub in getattr(command, "commands", {}).items():
-        full = f"{path} {name}"
         if getattr(sub, "commands", None):
-            lines += _sections(sub, full)
-            continue
-        usage = " ".join(p.make_metavar(_context(sub)) for p in _arguments(sub))
-        lines += [f"## {full}", "", f"`{full} {usage}`".replace(" `", "`"), "", sub.help or "", ""]
-        rows = [_row(p) for p in sub.params if p.name != "help"]
-        if rows:
-            lines += ["| argument or option | meaning |", "| --- | --- |", *rows, ""]
-    return lines
+            yield from _paths(sub, (*path, name))
+        else:
+            yield (*path, name)
 
 
-def _context(command: Any) -> Any:
-    return typer.Context(command)
-
-
-def _arguments(command: Any) -> list[Any]:
-    return [p for p in command.params if p.param_type_name == "argument"]
-
-
-def _row(parameter: Any) -> str:
-    names = ", ".join([*parameter.opts, *parameter.secondary_opts])
-    if parameter.param_type_name == "argument":
-        names = parameter.make_metavar(None)
-    meaning = (parameter.help or "").replace("|", "\\|")
-    return f"| `{names}` | {meaning} |"
-
-
-def main(arguments: list[str]) -> None:
-    """Writes the page, or compares it with ``--check``."""
+def main(arguments: list[str]) -> int:
+    """Writes the page, or compares it with ``--check``; gives the exit code."""
     text = page()
-    if "--check" in arguments:
-        if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
-            raise RunError(f"{PAGE.name}: has drifted from the code; run `make docs`")
-    else:
+    if "--check" not in arguments:
         atomic.write_text(PAGE, text)
+        return 0
+    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
+        return 0
+    print(f"{PAGE.name} has drifted from the code; run `make docs`", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -1,8 +1,9 @@
 """Which rows are seen together, and in which order: planned from lengths alone.
 
 A plan is a function of (seed, epoch). The rows of an optimizer step are chosen first and split into
-micro-batches afterwards, so 8 rows x 1, 4 x 2 and 1 x 8 see the same rows in the same step. The
-last, smaller step of an epoch is kept.
+micro-batches afterwards, so 8 rows x 1, 4 x 2 and 1 x 8 see the same rows in the same step. Packing
+puts the rows of a micro-batch into fewer lines, and so changes the shape of a tensor and not what
+is trained. The last, smaller step of an epoch is kept.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ class Plan:
     ``lengths`` are the tokens of each row and ``targets`` how many of them are trained, the first
     token of a row not counted: nothing stands before it to predict it from.
 
-    A step has ``batch_size * accumulation * processes`` lines, or, with ``tokens_per_batch``,
-    ``accumulation * processes`` micro-batches of up to so many tokens, padding included. A line is
-    a row, or, with ``pack_length``, several rows of together up to so many tokens.
+    A step has ``batch_size * accumulation * processes`` rows, or, with ``tokens_per_batch``,
+    ``accumulation * processes`` micro-batches of up to so many tokens, padding included. A line of
+    a batch is a row, or, with ``pack_length``, several rows of together up to so many tokens.
 
     Raises:
         DataError: there is no row.
@@ -76,12 +77,12 @@ class Plan:
         return tuple(counts)
 
     def _steps_in(self, epoch: int) -> int:
-        if self.pack_length is None and self.tokens_per_batch is None:
-            return math.ceil(len(self.lengths) / self._step_lines)
+        if self.tokens_per_batch is None:
+            return math.ceil(len(self.lengths) / self._step_rows)
         return len(self.epoch(epoch))
 
     @property
-    def _step_lines(self) -> int:
+    def _step_rows(self) -> int:
         return self.batch_size * self.accumulation * self.processes
 
     def epoch(self, number: int) -> Epoch:
@@ -90,7 +91,7 @@ class Plan:
         lines = self._lines(random)
         inner = None
         if self.tokens_per_batch is None:
-            cuts = np.append(np.arange(0, len(lines), self._step_lines), len(lines))
+            cuts = np.append(np.arange(0, len(lines), self._step_rows), len(lines))
         else:
             inner = _fill(lines.lengths, self.tokens_per_batch)
             cuts = np.append(inner[: -1 : self.accumulation * self.processes], len(lines))
@@ -100,6 +101,7 @@ class Plan:
             random.permutation(len(cuts) - 1),
             inner=inner,
             batch_size=self.batch_size,
+            pack_length=self.pack_length,
             processes=self.processes,
             row_lengths=self.lengths,
             row_targets=self.targets,
@@ -107,7 +109,7 @@ class Plan:
 
     def _lines(self, random: np.random.Generator) -> Lines:
         order = random.permutation(len(self.lengths))
-        if self.pack_length is None:
+        if self.pack_length is None or self.tokens_per_batch is None:
             if self.group_by_length:
                 order = self._like_lengths(order)
             return Lines(order, np.arange(len(order) + 1), self.lengths[order])
@@ -120,7 +122,7 @@ class Plan:
 
     def _like_lengths(self, order: np.ndarray) -> np.ndarray:
         """Sorted within chunks, up and down in turn so that lengths don't jump at their edges."""
-        size = self._step_lines * CHUNK_STEPS
+        size = self._step_rows * CHUNK_STEPS
         chunks: list[np.ndarray] = []
         for start in range(0, len(order), size):
             chunk = order[start : start + size]

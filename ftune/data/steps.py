@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ftune.data.packing import pack
+
 Line = tuple[int, ...]  # rows that stand in one line of a batch: one, or several if packed
 
 
@@ -53,8 +55,9 @@ class Lines:
 class Epoch(Sequence[Step]):
     """Steps in the order ``order``; step s covers the lines from ``cuts[s]`` to ``cuts[s + 1]``.
 
-    ``inner`` are the edges of micro-batches if the plan fixed them (a token budget). Else a step's
-    lines are sorted by length and cut into the fewest equal parts of at most ``batch_size`` lines.
+    ``inner`` are the edges of micro-batches if the plan fixed them (a token budget). Else each line
+    is a row; a step's rows are sorted by length and cut into the fewest equal parts of at most
+    ``batch_size`` rows, and the rows of a part put into lines of ``pack_length`` if that is given.
     """
 
     def __init__(
@@ -65,12 +68,14 @@ class Epoch(Sequence[Step]):
         *,
         inner: np.ndarray | None,
         batch_size: int,
+        pack_length: int | None,
         processes: int,
         row_lengths: np.ndarray,
         row_targets: np.ndarray,
     ) -> None:
         self._lines, self._cuts, self._order, self._inner = lines, cuts, order, inner
         self._batch_size, self._processes = batch_size, processes
+        self._pack_length = None if inner is not None else pack_length
         self._row_lengths, self._row_targets = row_lengths, row_targets
 
     def __len__(self) -> int:
@@ -102,7 +107,13 @@ class Epoch(Sequence[Step]):
             rounds = math.ceil(math.ceil(len(span) / self._batch_size) / self._processes)
             parts = min(rounds * self._processes, len(span))
             starts = [len(span) * i // parts for i in range(parts + 1)]
-        return [tuple(self._lines[int(i)] for i in lines[a:b]) for a, b in pairwise(starts)]
+        return [self._packed(lines[a:b]) for a, b in pairwise(starts)]
+
+    def _packed(self, lines: np.ndarray) -> tuple[Line, ...]:
+        """The lines as they are, or their rows in fewer lines."""
+        if self._pack_length is None:
+            return tuple(self._lines[int(i)] for i in lines)
+        return tuple(pack(self._lines.rows[lines], self._row_lengths, self._pack_length))
 
     def _hand_out(self, parts: list[tuple[Line, ...]]) -> tuple[tuple[Micro, ...], ...]:
         """To the processes in turn; who would get one less repeats a line idly."""

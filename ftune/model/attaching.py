@@ -16,6 +16,18 @@ def is_peft(model: Any) -> bool:
     return hasattr(model, "peft_config")
 
 
+def keeps_base(model: Any) -> bool:
+    """Whether ``model`` is the untouched base while its adapter is disabled.
+
+    A fully trained model isn't, nor are adapters that start with parts of the base's own weights.
+    """
+    starts = ("pissa", "olora", "corda", "loftq")
+    return is_peft(model) and not any(
+        str(getattr(config, "init_lora_weights", "")).startswith(starts)
+        for config in model.peft_config.values()
+    )
+
+
 def attach(model: Any, config: Any) -> Any:
     """``model`` with the adapter that a PEFT ``config`` describes, all else frozen.
 

@@ -34,8 +34,11 @@ def replaced(folder: Path) -> Iterator[Path]:
             part.mkdir(parents=True)
             try:
                 yield part
-            except SafetensorError as error:  # how it tells a full disk
-                raise OSError(str(error)) from error
+            except Exception as error:
+                # How safetensors and tokenizers, written in Rust, tell a full disk.
+                if isinstance(error, SafetensorError) or "(os error " in str(error):
+                    raise OSError(str(error)) from error
+                raise
             for path in part.rglob("*"):
                 if path.is_file():
                     with path.open("rb") as handle:

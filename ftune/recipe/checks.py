@@ -20,15 +20,20 @@ from ftune.recipe.view import View
 Rule = Callable[[Any], Iterator[Problem]]
 
 
-def check(recipe: Recipe, folder: Path, faulty: list[KeyPath]) -> list[Problem]:
+def check(
+    recipe: Recipe, folder: Path, faulty: list[KeyPath], rows_there: bool = True
+) -> list[Problem]:
     """All problems that the rules find; relative paths start at ``folder``.
+
+    Without ``rows_there`` the sources of rows are not looked at.
 
     A rule that reads a key in ``faulty`` is not heard: that key stands at its default here.
     """
     spoiled = [".".join(s for s in path if isinstance(s, str)) for path in faulty]
     found: list[Problem] = []
     everything = tuple(Recipe.model_fields)
-    on_paths: list[Rule] = [partial(rule, folder=folder) for rule in names.RULES]
+    rules = [rule for rule in names.RULES if rows_there or rule is not names.sources]
+    on_paths: list[Rule] = [partial(rule, folder=folder) for rule in rules]
     for rule in [*RULES, *on_paths]:
         reads: set[str] = set()
         problems = list(rule(View(recipe, "", everything, reads)))

@@ -35,7 +35,8 @@ def load_recipe(
     """The recipe in the file ``path`` with the overrides (``key=value``) set.
 
     ``name`` is by default the file's name without its ending. ``home`` is the recipe that a
-    resolved one was made of: it becomes ``Loaded.path``, so that relative paths start there.
+    resolved one was made of: it becomes ``Loaded.path``, so that relative paths start there, and
+    files of rows may be gone by then.
 
     Raises:
         RecipeError: one line for each problem, ``file:line:col: what is wrong; what to do``.
@@ -47,12 +48,11 @@ def load_recipe(
     if not isinstance(plain, dict):
         said = f"a recipe must be keys, got {wording.shown(plain)}"
         raise RecipeError(f"{path}:1:1: {said}; begin with `model:`")
-    home = Path(home) if home else path
-    recipe, problems = read(plain, home)
+    recipe, problems = read(plain, Path(home or path), rows_there=home is None)
     lines = told(problems, faults, places)
     if lines or recipe is None:
         raise RecipeError(*lines)
-    return Loaded(recipe, home, text, tuple(leaves(plain)))
+    return Loaded(recipe, Path(home or path), text, tuple(leaves(plain)))
 
 
 def leaves(plain: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
@@ -67,14 +67,19 @@ def leaves(plain: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
         yield path
 
 
-def read(plain: dict[str, Any], path: Path) -> tuple[Recipe | None, list[Problem]]:
-    """The recipe that plain values make, with all problems; ``path`` gives its name and folder."""
+def read(
+    plain: dict[str, Any], path: Path, rows_there: bool = True
+) -> tuple[Recipe | None, list[Problem]]:
+    """The recipe that plain values make, with all problems; ``path`` gives its name and folder.
+
+    Without ``rows_there`` nothing is said of files of rows that can't be found.
+    """
     choosing = Choosing()
     chosen = choosing.recipe({"name": path.stem, **plain})
     recipe, problems = validated(Recipe, chosen)
     problems = choosing.problems + problems
     if recipe is not None:  # a rule that would read a faulty key is not heard
-        problems += check(recipe, path.parent, [p.path for p in problems])
+        problems += check(recipe, path.parent, [p.path for p in problems], rows_there)
     pointed = [p.points for p in problems if p.points]
     # A foreign name tells where its value belongs: then the section is not missing, but misplaced.
     problems = [

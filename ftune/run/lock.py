@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ftune.errors import RunError
+from ftune.run import atomic
 
 
 @contextmanager
@@ -33,7 +34,8 @@ def locked(folder: Path) -> Iterator[None]:
         ) from error
     try:
         facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
-        holder.write_text(json.dumps(facts), encoding="utf-8")
+        with atomic.disk_errors(holder):
+            holder.write_text(json.dumps(facts), encoding="utf-8")
         yield
     finally:
         holder.unlink(missing_ok=True)

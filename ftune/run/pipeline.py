@@ -55,7 +55,7 @@ def run_stages(
             view = View(recipe, "", stage.reads, own)
             _run(stage, Context(folder, view, prints[stage.name], around), own)
         reports[stage.name] = atomic.read_json(folder / "report.json")
-        reads.update(reports[stage.name].get("reads", ()))
+        reads.update(reports[stage.name].get("reads", stage.reads))
     return reports
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a flag that long work looks at between its steps."""
+"""Ctrl-C, SIGTERM and a closed terminal as a flag that long work looks at between its steps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    CODES[signal.SIGHUP] = 129
 
 
 class StopFlag:
@@ -23,7 +25,7 @@ class StopFlag:
 
 @contextmanager
 def stop_flag() -> Iterator[StopFlag]:
-    """Turns the first SIGINT or SIGTERM into a flag; a second one ends the process at once.
+    """Turns the first such signal into a flag; a second one ends the process at once.
 
     Ending at once is safe: every file of a run appears by rename.
     """
@@ -34,7 +36,9 @@ def stop_flag() -> Iterator[StopFlag]:
             os._exit(CODES[signal.Signals(number)])
         flag.code = CODES[signal.Signals(number)]
 
-    before = {s: signal.signal(s, on_signal) for s in CODES}
+    # What is ignored stays so: that is how nohup keeps a run alive.
+    wanted = [s for s in CODES if signal.getsignal(s) is not signal.SIG_IGN]
+    before = {s: signal.signal(s, on_signal) for s in wanted}
     try:
         yield flag
     finally:

@@ -41,8 +41,10 @@ def _run(context: Context) -> Report:
 def _of_base(
     context: Context, tuned: Tuned, arguments: Any
 ) -> tuple[list[Prediction], list[Metric]]:
-    """The same without the adapter; a fully trained model's base is loaded again."""
-    if hasattr(tuned.model, "disable_adapter"):
+    """The same without the adapter, or with the base loaded again where training changed it."""
+    from ftune.model.attaching import keeps_base
+
+    if keeps_base(tuned.model):
         with tuned.model.disable_adapter():
             return measure(tuned.model, *arguments)
     base = load_base(context.recipe, context.around.place.allow_remote_code)

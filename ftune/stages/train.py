@@ -19,6 +19,7 @@ def _identity(recipe: View, place: Place) -> dict[str, object]:  # noqa: ARG001
 
 def _run(context: Context) -> Report:
     from ftune.model import adapters
+    from ftune.train import memory
     from ftune.train.loop import train
 
     shared = context.around.shared
@@ -26,7 +27,8 @@ def _run(context: Context) -> Report:
     tuned: Tuned = shared.pop("tuned", None) or fresh(
         context.recipe, context.around.place.allow_remote_code
     )
-    outcome = train(_job(context, tuned))
+    with memory.told(context.recipe.train):
+        outcome = train(_job(context, tuned))
     adapter = context.folder / "adapter"
     method = context.recipe.tune.name
     adapters.save(

@@ -106,7 +106,7 @@ def _begin(run: RunDirectory, loaded: Loaded, key: str, progress: Progress) -> N
         name=run.name,
         id=run.id,
         fingerprint=key,
-        recipe=str(loaded.path),
+        recipe=str(loaded.path.absolute()),  # the run is found from any folder
         started=state.get("started", _now()),
         starts=state.get("starts", 0) + 1,
         state="running",

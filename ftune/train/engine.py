@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ftune.errors import RecipeError
+from ftune.fast.quick import quick
 from ftune.train import isolation, optim
 from ftune.train.job import Job
 
@@ -73,7 +74,8 @@ def ready(job: Job, total: int) -> Iterator[Engine]:
         trained={n: p for n, p in model.named_parameters() if p.requires_grad},
     )
     try:
-        yield engine
+        with quick(model):
+            yield engine
     finally:
         for tracker in accelerator.trackers:
             tracker.finish()

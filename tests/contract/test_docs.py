@@ -1,10 +1,9 @@
-"""What the documentation says exists: links, recipes, commands, keys, and its examples work."""
+"""What the documentation speaks of exists: links, recipes, commands, keys, metrics."""
 
 from __future__ import annotations
 
 import re
 import shlex
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -14,15 +13,14 @@ import typer.main
 
 from ftune.cli.app import app
 from ftune.data.template_file import read_template
-from ftune.errors import DataError
 from ftune.recipe.base import Section
 from ftune.recipe.reading import load_recipe
-from ftune.recipe.schema import Evaluate, Recipe
+from ftune.recipe.schema import Recipe
 from ftune.recipe.yaml_tree import parse
-from ftune.registry import METHODS, METRICS, OBJECTIVES, template_names
-from ftune.types import Prediction
+from ftune.registry import METHODS, METRICS
 
 ROOT = Path(__file__).parents[2]
+AHEAD = ROOT / "docs" / "roadmap.md"  # speaks of verbs that are not there yet
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^(?P<fence>`{3,})(?P<kind>\w*)[^\n]*\n(?P<text>.*?)^(?P=fence)$", re.M | re.S)
 INLINE = re.compile(r"`([^`\n]+)`")
@@ -142,7 +140,7 @@ def test_commands_can_be_typed(page: Path) -> None:
 
 @each_page
 def test_commands_in_the_text_exist(page: Path) -> None:
-    for code in INLINE.findall(prose(page)):
+    for code in INLINE.findall(prose(page)) if page != AHEAD else ():
         words = words_of(code)
         if not words:
             continue
@@ -203,89 +201,7 @@ def test_the_command_finder_finds() -> None:
         command.make_context("ftune", rest)
 
 
-EXTENDING = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-EXAMPLES = {
-    found[1]: found[2]
-    for found in re.finditer(r"^`(ftune/\S+)`:\n\n```\w+\n(.*?)^```$", EXTENDING, re.M | re.S)
-}
-
-
-def example(path: str) -> Any:
-    """The module that a file of extending.md would be."""
-    module: Any = types.ModuleType(Path(path).stem)
-    # The future import makes annotations text, which pydantic looks up where the class is made.
-    exec(compile(EXAMPLES[path], path, "exec"), module.__dict__)
-    assert issubclass(module.Config, Section)
-    assert module.Config(**module.Config().model_dump()) == module.Config()
-    assert all(field.description for field in module.Config.model_fields.values())
-    assert (module.__doc__ or "").splitlines()[0].endswith(".")
-    return module
-
-
-def test_there_is_an_example_of_each_kind() -> None:
-    folders = {str(Path(path).parent) for path in EXAMPLES}
-    assert folders == {
-        "ftune/evaluate/metrics",
-        "ftune/data/formats",
-        "ftune/data/templates",
-        "ftune/model/tuning",
-        "ftune/train/objectives",
-    }
-    taken = {*METRICS.names(), *METHODS.names(), *OBJECTIVES.names(), *template_names()}
-    assert not taken & {Path(path).stem for path in EXAMPLES}, "it is no example any more"
-
-
-def test_example_metric() -> None:
-    module = example("ftune/evaluate/metrics/word_f1.py")
-    rows = [
-        Prediction(1, "?", "the red hat", ("The hat", "no"), "a"),
-        Prediction(2, "?", "b", ("c",)),
-    ]
-    (figure,) = module.score(rows, module.Config())
-    assert figure.value == pytest.approx(100 * (4 / 5 + 0) / 2)
-    with pytest.raises(DataError, match="word_f1"):
-        module.score([], module.Config())
-
-
-def test_example_format() -> None:
-    module = example("ftune/data/formats/reading.py")
-    row = {"context": "Bo has a red hat.", "question": "Which?", "answers": ["Red.", "red"]}
-    found = module.example(row, module.Config(passage="context"))
-    assert [m.role for m in found.messages] == ["user", "assistant"]
-    assert found.messages[0].context == "Bo has a red hat."
-    assert (found.messages[1].content, found.references) == ("Red.", ("red",))
-    with pytest.raises(DataError, match="answers"):
-        module.example({**row, "answers": []}, module.Config(passage="context"))
-
-
-def test_example_method_and_objective() -> None:
-    import torch
-
-    from ftune.model.loading import load_model, load_tokenizer
-    from ftune.recipe.schema import Model
-    from ftune.train.objectives import sft
-    from ftune.types import Batch
-
-    method = example("ftune/model/tuning/ia3.py")
-    objective = example("ftune/train/objectives/smoothed.py")
-    section = Model(name_or_path="ftune:tiny", device="cpu")
-    tokenizer = load_tokenizer(section)
-    model = method.attach(load_model(section, tokenizer).model, method.Config(), tokenizer)
-    trained = [name for name, p in model.named_parameters() if p.requires_grad]
-    assert trained and all("ia3" in name for name in trained)
-    ids = torch.arange(5, 13).reshape(1, 8)
-    batch = Batch(ids, ids, torch.arange(8)[None], torch.ones_like(ids), (0,), 7, 1)
-    plain = sft.loss(model, batch, sft.Config())
-    same = objective.loss(model, batch, objective.Config(share=0.0))
-    torch.testing.assert_close(same.total, plain.total)
-    smoothed = objective.loss(model, batch, objective.Config())
-    assert smoothed.count == 7 and not torch.equal(smoothed.total, plain.total)
-    smoothed.total.backward()
-    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
-
-
 def test_metrics_are_named_as_they_are() -> None:
     page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
-    assert Evaluate.model_fields["metrics"]
     for name in METRICS.names():
         assert f"- `{name}`" in page, f"docs/evaluation.md says nothing of {name}"

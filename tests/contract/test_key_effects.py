@@ -21,7 +21,7 @@ EIGHT = ("model.quantization.load_in_8bit=true",)
 PROMPT = ("tune={method: prompt_tuning, num_virtual_tokens: 2}",)
 TEXT = ("tune={method: prompt_tuning, num_virtual_tokens: 2, prompt_tuning_init: TEXT, "
         "prompt_tuning_init_text: Buy}",)  # fmt: skip
-LONG = ("data.max_length=33", "data.on_too_long=truncate")
+LONG = ("data.max_length=29", "data.on_too_long=truncate")
 SAMPLED = ("evaluate.generation.do_sample=true", "evaluate.metrics=[bleu]")
 ASKED = ("evaluate.metrics=[bleu]",)
 BY_EPOCH = ("train.max_steps=null", "train.num_train_epochs=1")
@@ -69,7 +69,7 @@ CASES = [
     Case("data.test=0.3", "format"),
     Case("data.template=chatml", "format"),
     Case("data.system_prompt=Be short.", "format"),
-    Case("data.max_length=29", "format", LONG),
+    Case("data.max_length=26", "format", LONG),
     Case("data.on_too_long=drop", "format", LONG),
     Case("data.on_too_long=truncate_prompt", "format", LONG),
     Case("data.on_too_long=error", "format", LONG),

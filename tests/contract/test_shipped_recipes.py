@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from small_runs import one_thread
 
 from ftune.recipe.reading import load_recipe
 from ftune.run.progress import Silent
 from ftune.stages.whole import STAGES, Wish, train_recipe
-from small_runs import one_thread
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 SHIPPED = sorted(FOLDER.glob("*.yaml"))

@@ -27,6 +27,7 @@ CHECKPOINT = TENSORS | {"manifest.json", "state.json"}
 BESIDE = {"tokenizer.json", "tokenizer_config.json", "ftune.json", "prompting.json"}
 ADAPTER = BESIDE | {"adapter_config.json", "adapter_model.safetensors"}
 WHOLE = BESIDE | {"config.json", "generation_config.json", "model.safetensors"}
+FORMATTED = {"train.arrow", "eval.arrow", "preview.md", "prompting.json"}
 STAGE = {"begin.json", "done.json", "report.json", "report.md"}
 
 
@@ -123,7 +124,9 @@ def test_the_files_of_a_run(trained, name):
     expected = {"recipe.yaml", "recipe.resolved.yaml", "environment.json", "run.json", "lock"}
     expected |= {"report.json", "report.md", "loss.png"}
     expected |= {f"{s}/{f}" for s in ("format", "load", "train", "evaluate") for f in STAGE}
-    expected |= {f"format/{f}" for f in ("train.arrow", "eval.arrow", "preview.md", "prompting.json")}
+    expected |= {
+        f"format/{f}" for f in ("train.arrow", "eval.arrow", "preview.md", "prompting.json")
+    }
     expected |= {"train/metrics.jsonl", "evaluate/predictions.jsonl"}
     expected |= {f"train/adapter/{f}" for f in (WHOLE if name == "full" else ADAPTER)}
     steps = {"lora": (80, 114), "qlora": (40,)}.get(name, (40, 60))

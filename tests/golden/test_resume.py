@@ -87,10 +87,10 @@ def mtimes(run: Path) -> dict[str, int]:
     }
 
 
-def wait_for(started: Started, metrics: Path, lines: int) -> None:
-    """Until the training has logged so many lines."""
+def wait_for(started: Started, file: Path, lines: int) -> None:
+    """Until the file has so many lines: steps, if it is metrics.jsonl."""
     end = time.monotonic() + 120
-    while not metrics.exists() or len(metrics.read_bytes().splitlines()) < lines:
+    while not file.exists() or len(file.read_bytes().splitlines()) < lines:
         assert time.monotonic() < end, started.out.read_text() + started.err.read_text()
         time.sleep(0.01)
 
@@ -139,6 +139,25 @@ def test_asked_to_stop(number, code, undisturbed, warm, line, tmp_path):
     assert f"going on from the checkpoint of step {step}" in said
     assert read(run / "train/report.json")["figures"]["resumed_from"] == step
     same(run, undisturbed[0])
+
+
+@pytest.mark.parametrize("stage", ["format", "evaluate"])
+def test_asked_to_stop_outside_training(stage, undisturbed, warm, changed, tmp_path):
+    run = tmp_path / "runs/short/001"
+    slow = ("data.test[0].max_rows=150", "evaluate.metrics=[bleu]")
+    line = changed(*slow, "evaluate.generation.max_new_tokens=200")
+    started = warm.start(tmp_path, *line)
+    wait_for(started, run / stage / "begin.json", 1)
+    started.kill(signal.SIGTERM)
+    done = started.wait()
+    assert done.code == 143
+    assert "what is done is kept, and the same command goes on" in done.err
+    assert read(run / "run.json")["state"] == "interrupted"
+    said = warm.run(tmp_path, *line).out
+    assert ("train: done before, reused" in said) == (stage == "evaluate")
+    assert adapter(run) == adapter(undisturbed[0])
+    assert curve(run) == curve(undisturbed[0])
+    assert read(run / "run.json")["state"] == "done"
 
 
 def test_again_reuses_everything(copy, undisturbed, warm, line):

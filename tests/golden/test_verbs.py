@@ -205,3 +205,36 @@ def test_runs_list_show_compare(trained, warm, home):
         bleu = next(m for m in trained(name).report["metrics"] if m["name"] == "bleu")
         assert metrics["bleu"][side] == bleu["tuned"]
     assert "tune.method" in warm.run(home, "runs", "compare", "lora/001", "full/001").out
+
+
+RECIPE = """\
+model: {{name_or_path: {model}}}
+data:
+  train: [{{path: rows.csv, format: prompt_completion, columns: {{prompt: mr, completion: ref}}}}]
+  test: 0.1
+  template: plain
+tune: {{method: lora}}
+train: {{max_steps: 2, learning_rate: 1e-2}}
+evaluate: {{metrics: [token_loss]}}
+"""
+
+
+def test_a_run_is_used_from_any_folder_and_after_its_rows_are_gone(warm, shared, tmp_path):
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    (project / "sub").mkdir(parents=True)
+    elsewhere.mkdir()
+    rows = (shared / "data/e2e/devset.csv").read_text(encoding="utf-8").splitlines()[:60]
+    (project / "sub/rows.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    model = (shared / "models/TinyStories-656K").resolve()
+    (project / "sub/r.yaml").write_text(RECIPE.format(model=model))
+    warm.run(project, "train", "sub/r.yaml")
+    run = project / "runs/r/001"
+    there = scores(read(run / "evaluate/report.json")["figures"])
+    assert scores(warm.run(elsewhere, "eval", run, "--json").json) == pytest.approx(there)
+    (project / "sub/rows.csv").unlink()
+    warm.run(elsewhere, "generate", run, "--prompt", PROMPT)
+    warm.run(elsewhere, "merge", run)
+    said = warm.run(elsewhere, "eval", run, code=3).err
+    assert f"{project}/sub/rows.csv: there is no such file" in said
+    said = warm.run(project, "train", "sub/r.yaml", code=2).err
+    assert "there is no file rows.csv" in said

@@ -118,7 +118,9 @@ def test_a_fingerprint_changes_with_each_part() -> None:
     )
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_becomes_a_flag_with_its_exit_code(number: int, code: int) -> None:
     before = signal.getsignal(number)
     with stop_flag() as flag:

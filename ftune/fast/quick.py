@@ -1,0 +1,110 @@
+"""Puts the fast paths into a model for as long as it is trained, where they are known to be right.
+
+A module keeps its class, its parameters and its place; only its ``forward`` is another while inside.
+So saving, loading, merging and switching adapters off see the model that they know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ftune import environment
+from ftune.fast import gated, linear, lora, norm, products, trials
+from ftune.fast.head import Head
+
+MARK = "_ftune_paths"  # the attribute of a model under which an objective finds its ``Paths``
+
+
+@dataclass(frozen=True)
+class Paths:
+    """What was found out about a model, and how many of its modules go the fast way, by kind."""
+
+    head: Head | None = None
+    needs_padding_mask: bool = True
+    modules: dict[str, int] = field(default_factory=dict)
+
+
+def paths_of(model: Any) -> Paths:
+    """What is known of a model; nothing, if it is not inside ``quick``."""
+    return getattr(model, MARK, None) or Paths()
+
+
+@contextmanager
+def quick(model: Any) -> Iterator[Paths]:
+    """The model with fast paths while inside; FTUNE_PLAIN=1 leaves it as it is."""
+    if environment.plain():
+        yield Paths()
+        return
+    chosen = products.choose()
+    replaced: list[torch.nn.Module] = []
+    counts: dict[str, int] = {}
+    try:
+        for kind, module, forward in _found(model, chosen):
+            module.forward = forward  # type: ignore[method-assign]
+            replaced.append(module)
+            counts[kind] = counts.get(kind, 0) + 1
+        paths = Paths(_head(model, chosen), not trials.ignores_what_follows(model), counts)
+        setattr(model, MARK, paths)
+        yield paths
+    finally:
+        model.__dict__.pop(MARK, None)
+        for module in replaced:
+            module.__dict__.pop("forward", None)
+
+
+def _found(
+    model: Any, chosen: products.Products
+) -> Iterator[tuple[str, torch.nn.Module, Callable[..., Any]]]:
+    """Modules with another forward; of those that have to be tried, one of each kind is tried."""
+    tried: dict[tuple[Any, ...], bool] = {}
+    for module in list(model.modules()):
+        if "forward" in module.__dict__:  # someone else's, which ours would hide
+            continue
+        if forward := lora.forward_of(module, chosen):
+            yield "lora", module, forward
+        elif forward := linear.forward_of(module, chosen):
+            yield "linear", module, forward
+        elif forward := norm.forward_of(module):
+            if _same(tried, module, forward, int(module.weight.shape[0])):
+                yield "norm", module, forward
+        elif (forward := gated.forward_of(module)) and _same(
+            tried, module, forward, _input_width(module.gate_proj)
+        ):
+            yield "gated", module, forward
+
+
+def _same(
+    tried: dict[tuple[Any, ...], bool],
+    module: torch.nn.Module,
+    forward: Callable[..., Any],
+    width: int,
+) -> bool:
+    key = (type(module), width, next(module.parameters()).dtype, _settings(module))
+    if key not in tried:
+        was_training = module.training
+        module.eval()
+        tried[key] = trials.same_step(module.forward, forward, module, width)
+        module.train(was_training)
+    return tried[key]
+
+
+def _settings(module: torch.nn.Module) -> tuple[Any, ...]:
+    """Plain attributes that may tell one module from another of its class."""
+    plain = (bool, int, float, str)
+    return tuple(sorted((k, v) for k, v in vars(module).items() if isinstance(v, plain)))
+
+
+def _input_width(module: Any) -> int:
+    return int(getattr(module, "in_features", 0))
+
+
+def _head(model: Any, chosen: products.Products) -> Head | None:
+    head = model.get_output_embeddings()
+    if type(head) is not torch.nn.Linear or head._forward_hooks or head._forward_pre_hooks:
+        return None
+    return Head(head, chosen) if trials.logits_are_the_heads(model, head) else None

@@ -1,0 +1,107 @@
+"""What is found out about a model by trying it on a few tokens, before a fast path is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+LENGTH, PADDED = 8, 3  # tokens of a line, and how many of the second line are padding
+SPREADS = (1.0, 30.0)  # of the inputs tried: a bound or a cap shows with large numbers
+
+
+def same_step(
+    own: Callable[..., Any], fast: Callable[..., Any], module: torch.nn.Module, width: int
+) -> bool:
+    """Whether two forwards of a module give equal outputs and input gradients, to rounding.
+
+    ``width`` is the last dimension of the input. Weights get no gradient from it.
+    """
+    weight = next(module.parameters())
+    draw = torch.Generator().manual_seed(0)
+    for spread in SPREADS:
+        x = torch.randn(2, 3, width, generator=draw) * spread
+        given = torch.randn(2, 3, width, generator=draw)
+        tried = []
+        for forward in (own, fast):
+            leaf = x.to(weight.device, weight.dtype).requires_grad_()
+            try:
+                output = forward(leaf)
+                tried.append(
+                    (output, *torch.autograd.grad(output, leaf, given.to(output.device, output.dtype)))
+                )
+            except (RuntimeError, TypeError, AttributeError):
+                return False
+        if not all(alike(a, b) for a, b in zip(*tried, strict=True)):
+            return False
+    return True
+
+
+def alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors differ by rounding only, measured by the largest number in them."""
+    bound = 1e-5 if one.dtype in (torch.float32, torch.float64) else 2e-2
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    difference = (one - other).float().abs().max()
+    return bool(difference <= bound * other.float().abs().max().clamp(min=1e-6))
+
+
+@torch.no_grad()
+def logits_are_the_heads(model: Any, head: torch.nn.Linear) -> bool:
+    """Whether the model gives the head's product on, unscaled, uncapped and whole.
+
+    The head is fed large drawn numbers, so that a cap would show.
+    """
+    fed: list[torch.Tensor] = []
+    draw = torch.Generator().manual_seed(0)
+
+    def feed(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        drawn = torch.randn(args[0].shape, generator=draw) * 30
+        fed.append(drawn.to(args[0].device, args[0].dtype))
+        return (fed[-1], *args[1:])
+
+    handle = head.register_forward_pre_hook(feed)
+    try:
+        logits = _run(model, _lines(model), None)
+    finally:
+        handle.remove()
+    if logits is None or len(fed) != 1:
+        return False
+    wanted = torch.nn.functional.linear(fed[0], head.weight, head.bias)
+    return bool(wanted.any()) and alike(logits, wanted)
+
+
+@torch.no_grad()
+def ignores_what_follows(model: Any) -> bool:
+    """Whether padding on the right changes nothing before it, with or without a mask."""
+    lines = _lines(model)
+    mask = torch.ones_like(lines)
+    mask[1, LENGTH - PADDED :] = 0
+    other = lines.clone()
+    other[1, LENGTH - PADDED :] += 1
+    tried = [_run(model, lines, mask), _run(model, lines, None), _run(model, other, None)]
+    real = mask.bool()
+    seen = [None if t is None else t[:, -LENGTH:][real] for t in tried]
+    return all(s is not None and seen[0] is not None and alike(s, seen[0]) for s in seen)
+
+
+def _lines(model: Any) -> torch.Tensor:
+    """Two different lines of token ids, on the model's device."""
+    device = model.get_input_embeddings().weight.device
+    return torch.arange(2 * LENGTH, device=device).view(2, LENGTH) % _vocabulary(model)
+
+
+def _vocabulary(model: Any) -> int:
+    return int(model.get_input_embeddings().weight.shape[0]) - 1
+
+
+def _run(model: Any, lines: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor | None:
+    was_training = model.training
+    model.eval()
+    try:
+        return model(input_ids=lines, attention_mask=mask, use_cache=False).logits
+    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
+        return None
+    finally:
+        model.train(was_training)
