@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: help quickstart test check docs format clean
+.PHONY: help quickstart test check docs format faults alike benchmark clean
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,17 @@ docs: $(VENV)/.installed ## write the generated pages again
 format: $(VENV)/.installed-dev ## put the code in its usual form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+faults: export OMP_NUM_THREADS = 1
+faults: $(VENV)/.installed-dev ## kill, fill the disk, flip bits: `make faults N=100`
+	$(BIN)/python -m pytest tests/faults --kills $(or $(N),10)
+
+alike: export OMP_NUM_THREADS = 1
+alike: $(VENV)/.installed-dev ## the table of configurations that must train alike
+	$(BIN)/python -m tests.alike
+
+benchmark: $(VENV)/.installed-dev ## ftune and its peers in turn on the same work
+	$(BIN)/python benchmarks/train.py
 
 clean: ## remove what was installed
 	rm -rf $(VENV) *.egg-info

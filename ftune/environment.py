@@ -25,6 +25,11 @@ def cache_folder() -> Path:
     return Path(root) / "ftune"
 
 
+def processes() -> tuple[int, int]:
+    """The number of this process, and of all that train together: 0 and 1 without a launcher."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def get(name: str) -> str | None:
     """The value of a variable."""
     return os.environ.get(name)

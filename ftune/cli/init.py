@@ -21,11 +21,7 @@ data:
   train:
     - path: {path}
       format: {format}{columns}
-  eval: {share}                      # share of the rows held out for the loss during training
-  test: {share}                      # share of the rows held out for the evaluation
-  template: {template}
-  max_length: {max_length}                # tokens; the longest row seen has {longest:,} characters
-  on_too_long: truncate_prompt    # never cuts the answer
+{held_out}{rendering}
 
 tune:
   method: {method}
@@ -36,13 +32,32 @@ train:
   per_device_train_batch_size: 8
   lr_scheduler_type: cosine
   warmup_ratio: 0.03
-
+{evaluate}"""
+HELD_OUT = """\
+  eval: {share:<28}# share of the rows held out for the loss during training
+  test: {share:<28}# share of the rows held out for the evaluation
+"""
+EVALUATE = """
 evaluate:
   metrics: [{metrics}]
   generation:
-    max_new_tokens: 128
+    max_new_tokens: {answer}
 """
+TOO_FEW = """\
+  # Too few rows to hold some out. With more, add eval, test and evaluate.metrics.
+"""
+RENDERING = """\
+  template: tokenizer               # the model's own; alpaca or chatml if it has none
+  max_length: {max_length:<22}# tokens; the longest row seen has {longest:,} characters
+  on_too_long: truncate_prompt      # never cuts the answer"""
+TEXT_RENDERING = """\
+  max_length: {max_length:<22}# tokens; the longest row seen has {longest:,} characters
+  on_too_long: truncate             # cuts the end"""
+FEW = 40  # rows; of fewer a share may be none at all
+TINY = "ftune:tiny"
 RATES = {"lora": "2e-4", "qlora": "2e-4", "prompt_tuning": "3e-2", "full": "2e-5"}
+TINY_RATES = {"lora": "3e-3", "qlora": "3e-3", "prompt_tuning": "0.1", "full": "5e-4"}
+TINY_CONTEXT = 512
 TUNE = {
     "lora": "  r: 16\n  lora_alpha: 32\n",
     "qlora": "  r: 16\n  lora_alpha: 16\n",
@@ -86,28 +101,43 @@ def init(
 
 def _recipe(data: str, output: Path, model: str, method: str, found: Guess) -> str:
     import json
-    import os
 
-    home = output.parent.absolute()
-    path = os.path.relpath(Path(data).absolute(), home)
-    text_only = found.format == "text"
     columns = "".join(f"\n        {k}: {json.dumps(v)}" for k, v in found.columns.items())
     quantization = "\n  quantization:\n    load_in_4bit: true" if method == "qlora" else ""
     # Three characters a token is low for English and right for code and most other languages.
     tokens = max(128, 1 << (found.longest // 3 + 64 - 1).bit_length())
+    tiny, text_only = model == TINY, found.format == "text"
+    enough = found.seen >= FEW
+    metrics = "perplexity" if text_only else "rouge, token_loss"
+    rendering = TEXT_RENDERING if text_only else RENDERING
+    rates = TINY_RATES if tiny else RATES
     return RECIPE.format(
         data=Path(data).name,
         output=output,
         model=json.dumps(model) + quantization,
-        path=json.dumps(path),
+        path=json.dumps(_path_from(data, output.parent)),
         format=found.format,
         columns=f"\n      columns:{columns}" if columns else "",
-        share="0.1" if found.seen < 200 else "0.05",
-        template="plain" if text_only else "tokenizer",
-        max_length=min(tokens, 4096 if model != "ftune:tiny" else 512),
-        longest=found.longest,
+        held_out=HELD_OUT.format(share=_share(found.seen)) if enough else TOO_FEW,
+        rendering=rendering.format(
+            max_length=min(tokens, TINY_CONTEXT if tiny else 4096), longest=found.longest
+        ),
         method=method,
         tune=TUNE.get(method, ""),
-        rate=RATES.get(method, "2e-4") if model != "ftune:tiny" else "2e-3",
-        metrics="perplexity" if text_only else "rouge, token_loss",
+        rate=rates.get(method, "2e-4"),
+        evaluate=EVALUATE.format(metrics=metrics, answer=128) if enough else "",
     )
+
+
+def _share(rows: int) -> str:
+    """A share that leaves some rows on each side."""
+    return "0.2" if rows < 100 else "0.1" if rows < 200 else "0.05"
+
+
+def _path_from(data: str, folder: Path) -> str:
+    """The data's path as a recipe in ``folder`` names it; a name that is no file stays."""
+    import os
+
+    if not Path(data).exists():
+        return data
+    return os.path.relpath(Path(data).absolute(), folder.absolute())

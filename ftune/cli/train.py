@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ftune import environment
 from ftune.cli.options import Json, Overrides, RecipeFile, RemoteCode
 
 
@@ -33,6 +34,11 @@ def train(
     from ftune.stages.whole import Wish, train_recipe
 
     loaded = load_recipe(recipe, override or ())
+    if environment.processes()[0]:
+        from ftune.stages.together import follow
+
+        follow(loaded, trust_remote_code)
+        return
     screen = Screen(json=json)
     wish = Wish(fresh=fresh, only_format=preview, allow_remote_code=trust_remote_code)
     run = train_recipe(loaded, wish, screen)

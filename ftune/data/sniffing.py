@@ -14,13 +14,21 @@ from ftune.registry import FORMATS
 from ftune.types import Example
 
 ROWS = 200  # looked at
+FIRST = 20  # of which the columns are taken
 ORDER = ("messages", "sharegpt", "alpaca", "prompt_completion", "text")
-# What people call the two columns of a pair, in the order in which they are tried.
+# What people call the columns of a pair and what stands beside it, in the order in which they are
+# tried.
 ASKED = ("prompt", "question", "instruction", "query", "input", "source", "src", "mr", "article",
          "document", "dialogue", "sentence", "text")  # fmt: skip
 ANSWERED = ("completion", "answer", "response", "output", "target", "tgt", "ref", "reference",
             "summary", "highlights", "translation", "label", "chosen")  # fmt: skip
+BESIDE = ("input", "context", "passage")
 TEXTS = ("text", "content", "body", "story", "document")
+# Keys of the entries of a list, and the format that has such lists.
+TURNS = {("role", "content"): ("messages", "messages"), ("from", "value"): ("sharegpt",
+         "conversations")}  # fmt: skip
+
+Candidate = tuple[str, dict[str, str]]  # a format and its columns, where they have other names
 
 
 @dataclass(frozen=True)
@@ -48,28 +56,53 @@ def guess(path: str, folder: Path) -> Guess:
     if not values:
         why = f" ({rows[0].problem})" if rows else ""
         raise DataError(f"{path}: no row of it can be read{why}")
-    guesses = [_try(name, columns, values) for name, columns in _candidates(values[0])]
+    columns = {k: v for value in reversed(values[:FIRST]) for k, v in value.items()}
+    guesses = [_try(name, named, values) for name, named in _candidates(columns)]
     best = max(guesses, key=lambda g: g.good)
     if 2 * best.good <= len(values):
         raise DataError(
-            f"{path}: no format reads its rows; the first one has the columns "
-            f"{', '.join(values[0])}; write a recipe by hand and name them in columns"
+            f"{path}: no format reads its rows; the columns are {', '.join(columns) or 'none'}; "
+            "write a recipe by hand and name them in columns"
         )
     return best
 
 
-def _candidates(first: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
+def _candidates(columns: Mapping[str, Any]) -> list[Candidate]:
     """Formats to try, each with columns, in the order in which ties are settled."""
-    found: list[tuple[str, dict[str, str]]] = [(name, {}) for name in ORDER]
-    lower = {name.lower(): name for name in first}
+    lower = {name.lower(): name for name in columns}
     asked = next((lower[n] for n in ASKED if n in lower), None)
     answered = next((lower[n] for n in ANSWERED if n in lower and lower[n] != asked), None)
-    if asked and answered:
-        found.insert(3, ("prompt_completion", {"prompt": asked, "completion": answered}))
+    beside = next((lower[n] for n in BESIDE if n in lower), None)
     text = next((lower[n] for n in TEXTS if n in lower), None)
-    if text and text != "text":
-        found.append(("text", {"text": text}))
+    found: list[Candidate] = [(name, {}) for name in ORDER[:2]]
+    found += [turns for name, value in columns.items() for turns in _turns(name, value)]
+    if asked and answered and beside not in (None, asked, answered):
+        three = {"instruction": asked, "input": beside, "output": answered}
+        found.append(("alpaca", _renamed(three)))
+    found += [("alpaca", {}), ("prompt_completion", {})]
+    if asked and answered:
+        found.append(("prompt_completion", _renamed({"prompt": asked, "completion": answered})))
+    found.append(("text", {}))
+    if text:
+        found.append(("text", _renamed({"text": text})))
     return found
+
+
+def _turns(name: str, value: Any) -> list[Candidate]:
+    """The format of a column that holds a list of turns, by the keys of the first one."""
+    first = value[0] if isinstance(value, list | tuple) and value else None
+    if not isinstance(first, Mapping):
+        return []
+    return [
+        (form, _renamed({column: name}))
+        for keys, (form, column) in TURNS.items()
+        if all(key in first for key in keys)
+    ]
+
+
+def _renamed(columns: Mapping[str, str | None]) -> dict[str, str]:
+    """The columns that are called otherwise than the format calls them."""
+    return {ours: theirs for ours, theirs in columns.items() if theirs and ours != theirs}
 
 
 def _try(name: str, columns: Mapping[str, str], values: Sequence[Mapping[str, Any]]) -> Guess:

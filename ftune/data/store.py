@@ -8,6 +8,7 @@ reading holds four numbers a row.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,8 @@ class TokenWriter:
                     self._temporary.replace(self.path)
                     sync_folder(self.path.parent)
         finally:
-            self._file.close()
+            with suppress(OSError):  # what a full disk refused before is told already
+                self._file.close()
             self._temporary.unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Prompts of several lengths as one left-padded batch, with the virtual tokens of prompt tuning."""
+"""Prompts of several lengths as one left-padded batch, with the virtual tokens of soft prompts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 class Lines:
     """A batch for ``generate``: its keywords, and the length of the padded prompts."""
 
-    inputs: dict[str, torch.Tensor]
+    inputs: dict[str, Any]
     width: int
 
 
@@ -23,18 +23,21 @@ def base_of(model: Any) -> Any:
 
 
 def virtual_tokens(model: Any) -> int:
-    """How many trained vectors stand before each prompt (prompt tuning); else 0."""
+    """How many trained vectors stand before each prompt (soft prompts); else 0."""
     config = getattr(model, "active_peft_config", None)
     if config is None or not config.is_prompt_learning or model._adapters_disabled:
         return 0
     return int(config.num_virtual_tokens)
 
 
-def line_up(model: Any, rows: Sequence[Sequence[int]], pad: int) -> Lines:
+def line_up(model: Any, rows: Sequence[Sequence[int]], pad: int, copies: int = 1) -> Lines:
     """Pads on the left, so that each row's answer begins in the same column.
 
     Virtual tokens stand between the padding and the prompt. PEFT puts them before the padding,
-    where the distance to the prompt, and so the answer, would depend on the batch.
+    where the distance to the prompt, and so the answer, would depend on the batch. Those of prefix
+    tuning are keys and values in a cache that is filled already, and stand before the padding:
+    positions are counted over what the mask shows, so the padding takes none. ``copies`` is how
+    many lines ``generate`` makes of each row (its beams).
     """
     base = base_of(model)
     device = base.get_input_embeddings().weight.device
@@ -45,8 +48,14 @@ def line_up(model: Any, rows: Sequence[Sequence[int]], pad: int) -> Lines:
     for line, row in enumerate(rows):
         ids[line, width - len(row) :] = torch.tensor(row, dtype=torch.long)
         mask[line, width - len(row) - virtual :] = 1
-    inputs = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
-    if virtual:
+    inputs: dict[str, Any] = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+    if virtual and model.active_peft_config.peft_type == "PREFIX_TUNING":
+        for line, row in enumerate(rows):
+            mask[line, width - len(row) - virtual : width - len(row)] = 0
+        mask[:, :virtual] = 1
+        inputs["attention_mask"] = mask.to(device)
+        inputs["past_key_values"] = model.get_prompt(batch_size=copies * len(rows))
+    elif virtual:
         vectors = base.get_input_embeddings()(inputs["input_ids"])
         trained = model.get_prompt(batch_size=len(rows)).to(vectors.dtype)
         for line, row in enumerate(rows):

@@ -130,8 +130,9 @@ class Engine:
     def _generate(
         self, rows: Sequence[Sequence[int]], keys: Sequence[int], streamer: Any
     ) -> list[list[int]]:
-        lines = lining.line_up(self.model, rows, self.pad)
-        section, device = self.generation, lines.inputs["input_ids"].device
+        section = self.generation
+        lines = lining.line_up(self.model, rows, self.pad, section.num_beams)
+        device = lines.inputs["input_ids"].device
         options: dict[str, Any] = {}
         processors = LogitsProcessorList()
         if section.do_sample and section.num_beams > 1:

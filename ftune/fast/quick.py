@@ -86,10 +86,8 @@ def _same(
 ) -> bool:
     key = (type(module), width, next(module.parameters()).dtype, _settings(module))
     if key not in tried:
-        was_training = module.training
-        module.eval()
-        tried[key] = trials.same_step(module.forward, forward, module, width)
-        module.train(was_training)
+        with trials.still(module):
+            tried[key] = trials.same_step(module.forward, forward, module, width)
     return tried[key]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,13 +20,14 @@ def same_step(
     ``width`` is the last dimension of the input. Weights get no gradient from it.
     """
     weight = next(module.parameters())
+    kind = weight.dtype if weight.is_floating_point() else torch.float32  # else it is quantized
     draw = torch.Generator().manual_seed(0)
     for spread in SPREADS:
         x = torch.randn(2, 3, width, generator=draw) * spread
         given = torch.randn(2, 3, width, generator=draw)
         tried = []
         for forward in (own, fast):
-            leaf = x.to(weight.device, weight.dtype).requires_grad_()
+            leaf = x.to(weight.device, kind).requires_grad_()
             try:
                 output = forward(leaf)
                 tried.append(
@@ -97,11 +99,20 @@ def _vocabulary(model: Any) -> int:
 
 
 def _run(model: Any, lines: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor | None:
-    was_training = model.training
+    with still(model):
+        try:
+            return model(input_ids=lines, attention_mask=mask, use_cache=False).logits
+        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
+            return None
+
+
+@contextmanager
+def still(model: torch.nn.Module) -> Iterator[None]:
+    """Without dropout while inside; each module is in its own mode again afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        return model(input_ids=lines, attention_mask=mask, use_cache=False).logits
-    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
-        return None
+        yield
     finally:
-        model.train(was_training)
+        for module, mode in modes:
+            module.training = mode

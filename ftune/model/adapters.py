@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ftune.errors import ModelError, RunError
-from ftune.model import manifest, soundness, weights
-from ftune.model.attaching import is_peft
+from ftune.model import deltas, manifest, soundness, weights
+from ftune.model.attaching import is_peft, nothing_compiled
 from ftune.model.loading import Loaded, read
 from ftune.model.quiet import quiet
 from ftune.model.resolve import locate
@@ -31,8 +31,8 @@ def save(
 ) -> None:
     """Writes what was trained to ``folder``, which appears (or is replaced) by rename.
 
-    A PEFT adapter is saved PEFT's way, a fully trained model as a whole model; beside it stand the
-    tokenizer and ``ftune.json``.
+    A PEFT adapter is saved PEFT's way, a fully trained model as a whole model, and of a model of
+    which a part was trained that part alone; beside it stand the tokenizer and ``ftune.json``.
 
     Args:
         model: from a method's ``attach``, not wrapped for several processes.
@@ -57,6 +57,8 @@ def save(
                 # Rows of added tokens are in the adapter; whole embeddings are never needed.
                 model.save_pretrained(str(part), save_embedding_layers=False)
                 (part / "README.md").unlink(missing_ok=True)  # a form that PEFT leaves to fill in
+            elif deltas.is_delta(model):
+                deltas.save(model, part, method, str(base["name"]))
             else:
                 model.save_pretrained(str(part))
             tokenizer.save_pretrained(str(part))
@@ -84,6 +86,8 @@ def load(
     told = manifest.read(folder)
     for note in manifest.check_base(folder, told, base.identity):
         (progress or Silent()).warn(note)
+    if (folder / deltas.CONFIG).exists():
+        return deltas.load(base, folder, trainable)
     if not (folder / CONFIG).exists():
         if told is None:
             raise ModelError(f"{folder}: has no {CONFIG}; is it an adapter's folder?")
@@ -130,12 +134,17 @@ def _empty(base: Loaded, folder: Path, trainable: bool) -> Any:
             f"{folder / CONFIG}: its megatron_config or init_lora_weights asks for more than the "
             "base and the adapter; convert it to a plain LoRA with PEFT"
         )
+    if trainable and _has_lost_its_net(plain):
+        raise ModelError(
+            f"{folder}: its vectors were saved without the net that made them, so training can't "
+            "go on from them; train again, or from a checkpoint of the run"
+        )
     plain |= {"inference_mode": not trainable}
     if plain["peft_type"] == "PROMPT_TUNING":
         plain |= {"prompt_tuning_init": "RANDOM", "tokenizer_name_or_path": None}
         plain |= {"prompt_tuning_init_text": None, "tokenizer_kwargs": None}
     try:
-        with quiet():
+        with quiet(), nothing_compiled():
             config = kind.from_peft_type(**kind.check_kwargs(**plain))
             return PeftModelForCausalLM(base.model, config)
     except Exception as error:
@@ -166,14 +175,34 @@ def _fill(model: Any, folder: Path) -> None:
             f"{path}: does not fit this base and adapter_config.json: {'; '.join(told)}"
         )
     soundness.check_tensors(str(path), found.items())
-    moved = [t for name, t in found.items() if "lora_A" not in name]
-    if not any(bool(t.any()) for t in moved):
+    if _untrained(found):
         raise ModelError(
-            f"{path}: holds only zeros where training would have changed them, so it is the plain "
-            "base; train it (learning rate 0?) or copy it again"
+            f"{path}: holds only zeros (or ones) where training would have changed them, so it is "
+            "the plain base; train it (learning rate 0?) or copy it again"
         )
     with quiet():
         set_peft_model_state_dict(model, found)
+
+
+def _untrained(tensors: Mapping[str, Any]) -> bool:
+    """Whether all tensors hold what they start with, so that the adapter does nothing.
+
+    LoRA's first matrix, what VeRA draws or sets, and of AdaLoRA all but the middle say nothing.
+    """
+    quiet_ones = ("lora_A", "vera_A", "vera_B", "vera_lambda_d")
+    if any("lora_E" in name for name in tensors):
+        quiet_ones += ("lora_B",)
+    telling = {n: t for n, t in tensors.items() if not any(part in n for part in quiet_ones)}
+    ones = ("ia3_l", "boft_s")  # factors, which start at 1
+    return not any(
+        bool((t != (1 if any(part in n for part in ones) else 0)).any()) for n, t in telling.items()
+    )
+
+
+def _has_lost_its_net(config: Mapping[str, Any]) -> bool:
+    """Whether PEFT saved only what a prompt's net gave, not the net."""
+    kind = config.get("peft_type")
+    return kind == "P_TUNING" or (kind == "PREFIX_TUNING" and bool(config.get("prefix_projection")))
 
 
 def state(model: Any) -> dict[str, Any]:

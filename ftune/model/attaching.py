@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ftune.errors import ModelError
@@ -37,7 +38,7 @@ def attach(model: Any, config: Any) -> Any:
     from peft import get_peft_model
 
     try:
-        with quiet():
+        with quiet(), nothing_compiled():
             tuned = get_peft_model(model, config)
     except (ValueError, TypeError, NotImplementedError, RuntimeError, ImportError) as error:
         line = str(error).strip().partition("\n")[0]
@@ -45,6 +46,32 @@ def attach(model: Any, config: Any) -> Any:
     if not sizes.count(tuned).trainable:
         raise ModelError("tune: nothing would be trained with these settings")
     return tuned
+
+
+@contextmanager
+def nothing_compiled() -> Iterator[None]:
+    """Keeps PEFT from building BOFT's CUDA extension, which it tries for every layer it makes.
+
+    A training must not start compilers; without the extension PEFT computes the same with torch.
+    """
+    from peft.tuners.boft import layer
+
+    own = layer.get_fbd_cuda
+    layer.get_fbd_cuda = lambda: None
+    try:
+        yield
+    finally:
+        layer.get_fbd_cuda = own
+
+
+def targets(model: Any, names: str | tuple[str, ...], key: str = "tune.target_modules") -> Any:
+    """``names`` as PEFT's configs take them.
+
+    Raises:
+        ModelError: one of them names no module.
+    """
+    check_targets(model, names, key)
+    return names if isinstance(names, str) else list(names)
 
 
 def check_targets(model: Any, targets: str | tuple[str, ...], key: str) -> None:
@@ -105,6 +132,15 @@ def is_tied(model: Any) -> bool:
     """Whether the head uses the input embedding's weights."""
     head = model.get_output_embeddings()
     return head is not None and head.weight is model.get_input_embeddings().weight
+
+
+def refuse_added_tokens(tokenizer: Any, method: str) -> None:
+    """Raises ModelError if the recipe adds tokens, whose embeddings ``method`` would not train."""
+    if vocabulary.added_ids(tokenizer):
+        raise ModelError(
+            f"model.add_tokens: {method} leaves all embeddings as they are, so added tokens would "
+            "never be learned; take lora or full"
+        )
 
 
 def quantized_bits(model: Any) -> int | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ftune.errors import FtuneError, ModelError
-from ftune.model import adapters, manifest, soundness, weights
+from ftune.model import adapters, deltas, manifest, soundness, weights
+from ftune.model.attaching import is_peft
 from ftune.model.comparing import Difference, compare, logits, shortened
 from ftune.model.loading import load_model, load_tokenizer
 from ftune.model.quiet import quiet
@@ -142,6 +143,8 @@ def _check_mergeable(adapter: Path) -> None:
 
 def why_not(adapter: Path) -> str:
     """Why what was trained can't be merged into a base; empty if it can."""
+    if (adapter / deltas.CONFIG).exists():
+        return ""
     if not (adapter / adapters.CONFIG).exists():
         if (adapter / "config.json").exists():
             return (
@@ -149,9 +152,11 @@ def why_not(adapter: Path) -> str:
                 "transformers loads from this folder"
             )
         return f"has no {adapters.CONFIG}; is it an adapter's folder?"
-    if weights.read_json(adapter, adapters.CONFIG).get("peft_type") == "PROMPT_TUNING":
+    kind = weights.read_json(adapter, adapters.CONFIG).get("peft_type")
+    if kind in ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING"):
+        where = "in each layer's cache" if kind == "PREFIX_TUNING" else "before the input"
         return (
-            "a soft prompt can't be merged: its vectors stand before the input and are "
+            f"a soft prompt can't be merged: its vectors stand {where} and are "
             "no weights of the model; use it as an adapter (ftune generate, ftune eval, PEFT)"
         )
     return ""
@@ -204,12 +209,17 @@ def _quantized(
         narrow = load_model(model, tokenizer, allow_code=allow_code).model
     except FtuneError as error:
         return None, f"the quantized base can't be loaded here: {error}"
+    found = (logits(narrow, row) for row in rows)
+    if not is_peft(tuned):  # the trained weights stand in the base's place
+        full = load_model(_plain_section(model), tokenizer, allow_code=allow_code).model
+        return compare((logits(full, row) for row in rows), found), ""
     with tuned.disable_adapter():
-        full = (logits(tuned, row) for row in rows)
-        return compare(full, (logits(narrow, row) for row in rows)), ""
+        return compare((logits(tuned, row) for row in rows), found), ""
 
 
 def _merged(tuned: Any, adapter: Path) -> Any:
+    if not is_peft(tuned):
+        return tuned
     try:
         with quiet():
             merged = tuned.merge_and_unload(safe_merge=True)

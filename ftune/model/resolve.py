@@ -94,7 +94,7 @@ def _find(name: str, revision: str | None, code: bool) -> Located:
 def _check(located: Located, revision: str | None) -> None:
     folder = located.folder
     if not (folder / "config.json").exists():
-        if (folder / "adapter_config.json").exists():
+        if any((folder / n).exists() for n in ("adapter_config.json", "delta_config.json")):
             raise ModelError(
                 f"{located.name}: is an adapter, not a model; name the model it was trained on"
             )

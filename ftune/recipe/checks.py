@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ftune.recipe import names
+from ftune.recipe import methods, names
 from ftune.recipe.places import KeyPath, Problem, dotted
 from ftune.recipe.schema import Evaluate, Generation, Quantization, Recipe, Train
 from ftune.recipe.view import View
@@ -77,52 +77,6 @@ def quantization(recipe: Any) -> Iterator[Problem]:
         if key.startswith(other):
             why = f"without {need}; remove it, or set {need}: true instead"
             yield from _unread((*at, key), getattr(settings, key), field.default, why)
-
-
-def method(recipe: Any) -> Iterator[Problem]:
-    """What a tuning method asks of the model."""
-    name, settings = recipe.tune.name, recipe.model.quantization
-    at = ("tune", "method")
-    if name == "qlora" and not (settings and settings.load_in_4bit):
-        yield Problem(
-            at,
-            "tune.method: qlora needs a base in 4 bits; set model.quantization.load_in_4bit: "
-            "true, or write method: lora",
-        )
-    if name == "full" and settings and (settings.load_in_4bit or settings.load_in_8bit):
-        yield Problem(
-            at,
-            "tune.method: full trains every weight, and quantized ones can't be trained; "
-            "remove model.quantization, or write method: qlora",
-        )
-    if (
-        name == "full"
-        and recipe.model.dtype == "float16"
-        and recipe.distributed.mixed_precision == "fp16"
-    ):
-        yield Problem(
-            ("model", "dtype"),
-            "model.dtype: full tuning under mixed_precision fp16 keeps its "
-            "weights in float32; write dtype: float32",
-        )
-
-
-def prompt_tuning(recipe: Any) -> Iterator[Problem]:
-    """What virtual tokens can't go with."""
-    if recipe.tune.name != "prompt_tuning":
-        return
-    if recipe.data.packing:
-        yield Problem(
-            ("data", "packing"),
-            "data.packing: prompt_tuning puts its virtual tokens before a line, so packed examples "
-            "would have to share them; write packing: false",
-        )
-    if recipe.model.add_tokens:
-        yield Problem(
-            ("model", "add_tokens"),
-            "model.add_tokens: prompt_tuning leaves all embeddings as they are, so added tokens "
-            "would never be learned; remove them, or write method: lora",
-        )
 
 
 def held_out(recipe: Any) -> Iterator[Problem]:
@@ -270,8 +224,7 @@ def texts(recipe: Any) -> Iterator[Problem]:
 
 RULES: tuple[Rule, ...] = (
     quantization,
-    method,
-    prompt_tuning,
+    *methods.RULES,
     held_out,
     shares,
     schedule,

@@ -82,7 +82,7 @@ def _model(
         return trained(view, code, adapter, progress), adapter
     assert named is not None
     folder = Path(named)
-    if (folder / "adapter_config.json").is_file():
+    if any((folder / n).is_file() for n in ("adapter_config.json", "delta_config.json")):
         return trained(View(recipe, "", MODEL_KEYS, set()), code, folder, progress), folder
     if folder.exists() and not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: holds neither a model nor an adapter")

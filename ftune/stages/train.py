@@ -9,6 +9,7 @@ from ftune.recipe.view import View
 from ftune.registry import OBJECTIVES
 from ftune.run.stage import Context, Place, Stage
 from ftune.stages import prompting
+from ftune.stages.hooks import hooks
 from ftune.stages.models import MODEL_KEYS, Tuned, fresh
 from ftune.types import Batch, Report
 
@@ -28,7 +29,11 @@ def _run(context: Context) -> Report:
         context.recipe, context.around.place.allow_remote_code
     )
     with memory.told(context.recipe.train):
-        outcome = train(_job(context, tuned))
+        job = job_of(context, tuned)
+    group = shared.get("group")
+    if group is not None:
+        group.tell({"run": str(context.around.run), "fingerprint": context.fingerprint})
+    outcome = train(job)
     adapter = context.folder / "adapter"
     method = context.recipe.tune.name
     adapters.save(
@@ -43,7 +48,8 @@ def _run(context: Context) -> Report:
     return _report(context, outcome, adapter)
 
 
-def _job(context: Context, tuned: Tuned) -> Any:
+def job_of(context: Context, tuned: Tuned) -> Any:
+    """The training that the recipe asks for, over the tokens that format wrote."""
     from functools import partial
 
     from ftune.data.batching import Plan, in_order
@@ -88,6 +94,7 @@ def _job(context: Context, tuned: Tuned) -> Any:
         eval_collate=eval_collate,
         identity={"fingerprint": context.fingerprint},
         mixed_precision=recipe.distributed.mixed_precision,
+        hooks=hooks(recipe, tuned.model),
         progress=context.around.progress,
         stop=context.around.stop,
         describe=describe,

@@ -25,6 +25,7 @@ from ftune.run.stage import Place, Surroundings
 from ftune.stages.evaluate import EVALUATE
 from ftune.stages.format import FORMAT
 from ftune.stages.load import LOAD
+from ftune.stages.together import ending, join
 from ftune.stages.train import TRAIN
 
 STAGES = (FORMAT, LOAD, TRAIN, EVALUATE)
@@ -44,13 +45,14 @@ def train_recipe(loaded: Loaded, wish: Wish, progress: Progress) -> RunDirectory
     recipe = loaded.recipe
     place = Place(loaded.path.parent, wish.allow_remote_code)
     reads: set[str] = set()
-    with stop_flag() as stop:
+    group = join(recipe)
+    with stop_flag() as stop, ending(group):
         prints = fingerprints(STAGES, recipe, place, reads)
         run = choose(Path(recipe.runs_dir), recipe.name, prints["train"], wish.fresh)
         with locked(run.folder):
             progress.say(f"run directory: {run}")
             _begin(run, loaded, prints["train"], progress)
-            around = Surroundings(run, place, progress, stop)
+            around = Surroundings(run, place, progress, stop, {"group": group})
 
             def work() -> None:
                 stages = STAGES[:1] if wish.only_format else STAGES

@@ -57,7 +57,10 @@ def ready(job: Job, total: int) -> Iterator[Engine]:
     settings, model = job.settings, job.model
     was_training = model.training
     device = next((p.device for p in model.parameters() if p.requires_grad), torch.device("cpu"))
-    optimizer = optim.build_optimizer(model, settings, job.progress)
+    if job.hooks.begin:
+        job.hooks.begin(total)
+    groups = job.hooks.groups() if job.hooks.groups else None
+    optimizer = optim.build_optimizer(model, settings, job.progress, groups)
     schedule = optim.build_schedule(optimizer, settings, total)
     isolation.check(job)
     if settings.gradient_checkpointing:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from ftune.recipe.schema import Train
 from ftune.run.progress import Progress, Silent
 from ftune.run.signals import StopFlag
+from ftune.train.hooks import Hooks
 from ftune.types import Batch, LossSum
 
 Micro = Any  # what names the rows of a micro-batch; only the job's own ``collate`` looks inside
@@ -63,7 +64,7 @@ class Job:
     ``settings`` is the recipe's train section, or a View of it. ``folder`` is the stage's own: the
     loop writes ``metrics.jsonl`` and ``checkpoints/`` there. ``identity`` is what a checkpoint must
     have been made with to be gone on from; the loop adds its own part (processes, steps,
-    parameters). ``describe(row)`` says where a row of the tokens file comes from. The model stands
+    parameters). ``hooks`` are what the tuning method wants of the loop. ``describe(row)`` says where a row of the tokens file comes from. The model stands
     on its device already, and is given back as it came, with other weights.
     """
 
@@ -78,6 +79,7 @@ class Job:
     eval_collate: Callable[[Micro], Batch] | None = None
     identity: Mapping[str, Any] = field(default_factory=dict)
     mixed_precision: str = "no"
+    hooks: Hooks = field(default_factory=Hooks)
     progress: Progress = field(default_factory=Silent)
     stop: StopFlag = field(default_factory=StopFlag)
     describe: Callable[[int], str] = "row {}".format

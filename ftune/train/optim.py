@@ -32,15 +32,20 @@ def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[s
 
 
 def build_optimizer(
-    model: torch.nn.Module, settings: Train, progress: Progress
+    model: torch.nn.Module,
+    settings: Train,
+    progress: Progress,
+    groups: list[dict[str, Any]] | None = None,
 ) -> torch.optim.Optimizer:
     """The optimizer that ``train.optim`` names, over the trainable parameters.
+
+    ``groups`` are those of the tuning method, if it has its own; they may hold rates.
 
     Raises:
         ModelError: no parameter is trainable.
         RecipeError: this optimizer doesn't run on the model's device.
     """
-    groups = parameter_groups(model, settings.weight_decay)
+    groups = groups or parameter_groups(model, settings.weight_decay)
     rate = settings.learning_rate
     adam: dict[str, Any] = {
         "lr": rate,

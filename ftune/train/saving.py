@@ -18,6 +18,7 @@ from ftune.train.flattening import flatten, unflatten
 from ftune.train.job import Job
 from ftune.train.state import State
 
+METHOD = "method"  # the file with what the tuning method remembers, if it does
 FORMAT = 1  # raised when an older checkpoint can't be read any more
 
 
@@ -79,6 +80,8 @@ class Saver:
         }
         random = {f"{i}.{k}": t for i, (ts, _) in enumerate(states) for k, t in ts.items()}
         parts = {"weights": weights, "optimizer": tensors, "random": random}
+        if self._job.hooks.state:
+            parts[METHOD] = self._job.hooks.state()
         checkpoint.save(self.root, state.step, content, parts)
         limit = self._job.settings.save_total_limit
         checkpoint.rotate(self.root, limit, state.best_step)
@@ -107,7 +110,7 @@ class Saver:
         if found is None:
             return State()
         self._check_identity(found)
-        self.load_weights(found)
+        self._load_trained(found)
         tensors = found.tensors("optimizer")
         self._engine.optimizer.load_state_dict(unflatten(found.state["optimizer"], tensors))
         self._engine.schedule.load_state_dict(found.state["schedule"])
@@ -139,6 +142,12 @@ class Saver:
                 f"{found.folder}: this training can't go on from it: {'; '.join(changed)}; "
                 "set that back, or start anew with --fresh"
             )
+
+    def _load_trained(self, found: checkpoint.Checkpoint) -> None:
+        """The weights, and what the tuning method remembers beside them."""
+        self.load_weights(found)
+        if self._job.hooks.load_state:
+            self._job.hooks.load_state(found.tensors(METHOD))
 
     def load_weights(self, found: checkpoint.Checkpoint) -> None:
         """Puts a checkpoint's weights into the model.
@@ -173,5 +182,5 @@ class Saver:
                 f"{'; '.join(wrong)}; the last ones are kept"
             )
             return state.step
-        self.load_weights(checkpoint.Checkpoint(state.best_step, folder, {}))
+        self._load_trained(checkpoint.Checkpoint(state.best_step, folder, {}))
         return state.best_step

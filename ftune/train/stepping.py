@@ -51,7 +51,10 @@ def take_step(engine: Engine, job: Job, step: Step, number: int) -> Taken:
         waits = at + 1 < len(micros)  # gradients go between processes once, at the end
         with accelerator.no_sync(engine.model) if waits else nullcontext():
             result = job.objective.loss(engine.model, batch, job.objective_config)
-            accelerator.backward(result.total * scale)
+            whole = result.total * scale
+            if job.hooks.penalty and not waits:
+                whole = whole + job.hooks.penalty()
+            accelerator.backward(whole)
         batches.append(batch)
         losses.append(result.total.detach())
     _check_count(engine, step, batches)
@@ -67,6 +70,8 @@ def take_step(engine: Engine, job: Job, step: Step, number: int) -> Taken:
             raise _diverged(job, number, "gradient's norm", taken.grad_norm, batches, own[:-1])
         taken = replace(taken, overflowed=True)
     engine.optimizer.step()
+    if job.hooks.after_step and not taken.overflowed:
+        job.hooks.after_step(number)
     engine.optimizer.zero_grad()
     if not taken.overflowed:
         engine.schedule.step()

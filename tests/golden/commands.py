@@ -46,6 +46,11 @@ class Started:
         """Sends a signal; the process can't be gone, since nobody waited for it yet."""
         os.kill(self.pid, number)
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is at its end; ``wait`` tells how."""
+        return self.ask({"ended": self.pid}) == "1\n"
+
     def wait(self) -> Done:
         """Waits for its end."""
         code = int(self.ask({"wait": self.pid}))

@@ -91,7 +91,8 @@ def wait_for(started: Started, file: Path, lines: int) -> None:
     """Until the file has so many lines: steps, if it is metrics.jsonl."""
     end = time.monotonic() + 120
     while not file.exists() or len(file.read_bytes().splitlines()) < lines:
-        assert time.monotonic() < end, started.out.read_text() + started.err.read_text()
+        on_its_way = time.monotonic() < end and not started.ended
+        assert on_its_way, started.out.read_text() + started.err.read_text()
         time.sleep(0.01)
 
 

@@ -1,8 +1,9 @@
 """A process that has imported everything already, and runs ftune's command line in forks of itself.
 
 Reads requests as JSON lines on standard input: {"start": [arguments], "cwd", "out", "err"} answers
-with the child's pid, {"wait": pid} with its exit code (negative: the signal that ended it). Only
-modules are imported before a fork, and nothing is computed: a fork after threads began could hang.
+with the child's pid, {"ended": pid} with 1 or 0, {"wait": pid} with its exit code (negative: the
+signal that ended it). Only modules are imported before a fork, and nothing is computed: a fork after
+threads began could hang.
 """
 
 from __future__ import annotations
@@ -13,11 +14,6 @@ import signal
 import sys
 
 MODULES = (
-    "ftune.cli.app",
-    "ftune.data.batching",
-    "ftune.model.adapters",
-    "ftune.model.merging",
-    "ftune.train.loop",
     "accelerate",
     "bitsandbytes",
     "matplotlib.figure",
@@ -27,6 +23,7 @@ MODULES = (
     "sacrebleu.metrics.bleu",
     "transformers.models.llama.modeling_llama",
 )
+CHILDREN = ("__main__", "sandbox_child")  # of ftune; programs, which begin when they are imported
 
 
 def run(request: dict) -> None:
@@ -64,8 +61,12 @@ def run(request: dict) -> None:
 def serve() -> None:
     """Answers requests until standard input ends."""
     import importlib
+    import pkgutil
 
-    for module in MODULES:
+    import ftune
+
+    own = (m.name for m in pkgutil.walk_packages(ftune.__path__, "ftune."))
+    for module in [*MODULES, *(m for m in own if not m.endswith(CHILDREN))]:
         importlib.import_module(module)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     print("ready", file=answers)
@@ -74,6 +75,10 @@ def serve() -> None:
         if "wait" in request:
             _, status = os.waitpid(request["wait"], 0)
             print(os.waitstatus_to_exitcode(status), file=answers)
+            continue
+        if "ended" in request:
+            how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            print(int(bool(os.waitid(os.P_PID, request["ended"], how))), file=answers)
             continue
         pid = os.fork()
         if pid == 0:

@@ -72,14 +72,23 @@ def test_each_row_once_in_every_epoch(lengths, batch, accumulation, processes, g
                 assert len(micro.lines) <= batch
 
 
-@pytest.mark.parametrize("pack_length", [None, 64])
-def test_however_a_step_is_split_it_sees_the_same_rows(pack_length):
+@pytest.mark.parametrize("group_by_length", [True, False])
+def test_however_a_step_is_split_or_packed_it_sees_the_same_rows(group_by_length):
     lengths = np.random.default_rng(0).integers(1, 64, 203)
-    ways = [
-        make(lengths, batch_size=b, accumulation=a, processes=p, pack_length=pack_length).epoch(1)
-        for b, a, p in [(8, 1, 1), (4, 2, 1), (1, 8, 1), (2, 2, 2), (1, 4, 2)]
+    plans = [
+        make(
+            lengths,
+            batch_size=batch,
+            accumulation=accumulation,
+            processes=processes,
+            pack_length=pack_length,
+            group_by_length=group_by_length,
+        )
+        for batch, accumulation, processes in [(8, 1, 1), (4, 2, 1), (1, 8, 1), (2, 2, 2)]
+        for pack_length in (None, 64)
     ]
-    for steps in zip(*ways, strict=True):
+    assert len({plan.counts(2.5) for plan in plans}) == 1
+    for steps in zip(*(plan.epoch(1) for plan in plans), strict=True):
         assert len({tuple(sorted(rows_of(step))) for step in steps}) == 1
 
 

@@ -34,26 +34,38 @@ class Config(Section):
     olora and pissa move the largest parts of the base's own weights into the adapter."""
     bias: Literal["none", "all", "lora_only"] = "none"
     """Which biases of the base are trained too."""
+    rank_pattern: dict[str, Annotated[int, Field(ge=1)]] = {}
+    """Other ranks for some layers: the end of their names, or a regular expression, and the rank.
+    """
+    alpha_pattern: dict[str, Annotated[int, Field(ge=1)]] = {}
+    """The same for ``lora_alpha``."""
+    loraplus_lr_ratio: Annotated[float, Field(ge=1.0)] | None = None
+    """LoRA+: the second matrix learns so many times as fast as the first, whose rate is
+    ``train.learning_rate`` (arXiv 2402.12354, which takes 16)."""
 
 
 def peft_config(model: Any, config: Config, tokenizer: Any) -> Any:
     """PEFT's ``LoraConfig`` for ``config``; tokens that the recipe adds are trained with it."""
-    from ftune.model.attaching import check_targets, is_tied, token_indices
+    from ftune.model.attaching import check_targets, is_tied, targets, token_indices
     from ftune.model.quiet import quiet
 
     with quiet():
         from peft import LoraConfig
 
-    check_targets(model, config.target_modules, "tune.target_modules")
+    chosen = targets(model, config.target_modules)
     if config.modules_to_save:
         check_targets(model, config.modules_to_save, "tune.modules_to_save")
-    targets = config.target_modules
+    for key in ("rank_pattern", "alpha_pattern"):
+        for pattern in getattr(config, key):
+            check_targets(model, rf"(.*\.)?({pattern})", f"tune.{key}")
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=config.r,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
-        target_modules=targets if isinstance(targets, str) else list(targets),
+        target_modules=chosen,
+        rank_pattern=dict(config.rank_pattern),
+        alpha_pattern=dict(config.alpha_pattern),
         modules_to_save=list(config.modules_to_save) or None,
         use_rslora=config.use_rslora,
         use_dora=config.use_dora,
@@ -80,3 +92,25 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
             "which a quantized base does not let it; take true or gaussian"
         )
     return attaching.attach(model, peft_config(model, config, tokenizer))
+
+
+def parameter_groups(model: Any, config: Config, settings: Any) -> list[dict[str, Any]] | None:
+    """PEFT's groups for LoRA+, with a rate and a weight decay each; None without a ratio.
+
+    ``settings`` is the recipe's train section.
+    """
+    if config.loraplus_lr_ratio is None:
+        return None
+    import torch
+    from peft.optimizers import create_loraplus_optimizer
+
+    # The optimizer that the recipe names is made of these groups later.
+    made = create_loraplus_optimizer(
+        model,
+        torch.optim.SGD,
+        lr=settings.learning_rate,
+        loraplus_lr_ratio=config.loraplus_lr_ratio,
+        loraplus_weight_decay=settings.weight_decay,
+    )
+    kept = ("params", "lr", "weight_decay")
+    return [{key: group[key] for key in kept} for group in made.param_groups if group["params"]]

@@ -35,13 +35,9 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
     from peft import PromptTuningConfig
 
     from ftune.errors import ModelError
-    from ftune.model import attaching, vocabulary
+    from ftune.model import attaching
 
-    if vocabulary.added_ids(tokenizer):
-        raise ModelError(
-            "model.add_tokens: prompt_tuning leaves all embeddings as they are, so added tokens "
-            "would never be learned; take lora or full"
-        )
+    attaching.refuse_added_tokens(tokenizer, "prompt_tuning")
     if (config.prompt_tuning_init == "TEXT") != bool(config.prompt_tuning_init_text.strip()):
         raise ModelError(
             "tune.prompt_tuning_init_text: a text goes with prompt_tuning_init: TEXT, and only "

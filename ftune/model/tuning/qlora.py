@@ -10,6 +10,9 @@ from typing import Any
 from ftune.model.tuning import lora
 
 
+parameter_groups = lora.parameter_groups
+
+
 class Config(lora.Config):
     """The keys of ``lora``; the base's quantization stands under ``model.quantization``."""
 

@@ -1,0 +1,56 @@
+"""Trained keys and values before an input (deep prompts): what they start from, and a trial."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ftune.errors import ModelError
+
+
+def start_ids(model: Any, tokenizer: Any, count: int, text: str) -> Any:
+    """Ids (1, count) of the text, repeated or cut, or of drawn tokens if it is empty.
+
+    Raises:
+        ModelError: the tokenizer makes no token of the text.
+    """
+    import torch
+
+    if not text:
+        rows = model.get_input_embeddings().weight.shape[0]
+        return torch.randint(0, min(len(tokenizer), rows), (1, count))
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise ModelError("tune.init_text: the tokenizer makes no token of it")
+    return torch.tensor([(ids * (count // len(ids) + 1))[:count]])
+
+
+def start_from(tuned: Any, ids: Any) -> None:
+    """Sets the prefix to the keys and values that the base itself has of these tokens."""
+    import torch
+    from peft.tuners.cartridge.utils import initialize_kv_prefix_from_past_key_values
+
+    with torch.no_grad(), tuned.disable_adapter():
+        cache = tuned(input_ids=ids.to(tuned.device), use_cache=True).past_key_values
+    initialize_kv_prefix_from_past_key_values(tuned, past_key_values=cache)
+
+
+def checked(tuned: Any, method: str) -> Any:
+    """``tuned``, once it took a few tokens behind its prefix.
+
+    Raises:
+        ModelError: the architecture keeps no such cache of keys and values.
+    """
+    import torch
+
+    ids = torch.arange(4, device=tuned.device)[None]
+    try:
+        with torch.no_grad():
+            tuned(input_ids=ids, use_cache=False)
+    except Exception as error:
+        line = str(error).strip().partition("\n")[0]
+        base = type(tuned.get_base_model()).__name__
+        raise ModelError(
+            f"tune.method: {base} takes no prefix of keys and values for {method} ({line}); take "
+            "prompt_tuning or lora"
+        ) from error
+    return tuned

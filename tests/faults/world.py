@@ -1,0 +1,163 @@
+"""A home folder with a random model of a few thousand weights, a few rows, and recipes for them."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+ASSETS = Path(__file__).parents[2] / "ftune" / "assets" / "tiny"
+WORDS = ("onions", "a kettle", "two spoons", "paper", "red paint", "bread", "nails", "a map")
+
+BASE = {
+    "model.name_or_path": "{home}/model",
+    "model.device": "cpu",
+    "data.eval[0].path": "eval.jsonl",
+    "data.eval[0].format": "alpaca",
+    "data.test[0].path": "test.jsonl",
+    "data.test[0].format": "alpaca",
+    "data.max_length": 128,
+    "tune.method": "lora",
+    "train.learning_rate": 1e-2,
+    "train.num_train_epochs": 2,
+    "train.per_device_train_batch_size": 2,
+    "train.logging_steps": 1,
+    "train.save_steps": 1,
+    "train.eval_steps": 3,
+    "evaluate.metrics": ["token_loss", "exact_match"],
+    "evaluate.generation.max_new_tokens": 6,
+}
+# 22 rows and weights 1 and 0.5: 17 or so a pass, which no accumulation below divides.
+ONE = {"data.train[0].path": "train.jsonl", "data.train[0].format": "alpaca"}
+TWO = {
+    **ONE,
+    "data.train[1].path": "other.jsonl",
+    "data.train[1].format": "alpaca",
+    "data.train[0].weight": 0.5,
+    "data.train[1].weight": 2.0,
+}
+LORA = {"tune.r": 2, "tune.lora_dropout": 0.1}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "lora": {**ONE, **LORA, "train.gradient_accumulation_steps": 3},
+    "qlora": {
+        **ONE,
+        **LORA,
+        "tune.method": "qlora",
+        "train.gradient_accumulation_steps": 2,
+        "train.lr_scheduler_type": "cosine",
+    },
+    "prompt": {
+        **TWO,
+        "tune.method": "prompt_tuning",
+        "tune.num_virtual_tokens": 4,
+        "train.gradient_accumulation_steps": 2,
+    },
+    "full": {**TWO, "tune.method": "full", "data.packing": True, "data.max_length": 96},
+    "packed": {
+        **TWO,
+        **LORA,
+        "data.packing": True,
+        "data.max_length": 64,
+        "train.gradient_accumulation_steps": 2,
+        "train.save_total_limit": 1,
+    },
+    "early": {
+        **ONE,
+        **LORA,
+        "train.num_train_epochs": 4,
+        "train.eval_steps": 2,
+        "train.early_stopping_patience": 2,
+        "train.early_stopping_threshold": 0.2,
+        "train.load_best_model_at_end": True,
+        "train.gradient_accumulation_steps": 2,
+    },
+    "best": {
+        **TWO,
+        **LORA,
+        "train.learning_rate": 0.3,
+        "train.load_best_model_at_end": True,
+        "train.gradient_accumulation_steps": 4,
+        "train.optim": "adafactor",
+    },
+}
+
+
+def make_home(folder: Path) -> Path:
+    """Model, data, and a recipe for each variant."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _model(folder / "model")
+    for name, count, words in (
+        ("train", 22, "Write it down."),
+        ("other", 5, "Take a note."),
+        ("eval", 5, "Note."),
+        ("test", 4, "Say it."),
+    ):
+        lines = (json.dumps(_row(i, words)) + "\n" for i in range(count))
+        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    for name, keys in VARIANTS.items():
+        write_recipe(folder, name, keys)
+    return folder
+
+
+def write_recipe(home: Path, name: str, keys: dict[str, Any]) -> Path:
+    """``<name>.yaml`` with the base's keys and these."""
+    tree: dict[str, Any] = {}
+    for key, value in {**BASE, **keys}.items():
+        if isinstance(value, str):
+            value = value.replace("{home}", str(home))
+        *above, last = key.replace("]", "").replace("[", ".").split(".")
+        at = tree
+        for part in above:
+            at = at.setdefault(part, {})
+        at[last] = value
+    path = home / f"{name}.yaml"
+    path.write_text(json.dumps(_lists(tree), indent=1), encoding="utf-8")
+    return path
+
+
+def _lists(tree: Any) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    if tree and all(key.isdigit() for key in tree):
+        return [_lists(tree[key]) for key in sorted(tree, key=int)]
+    return {key: _lists(value) for key, value in tree.items()}
+
+
+def _row(number: int, words: str) -> dict[str, str]:
+    thing = WORDS[number % len(WORDS)]
+    more = " soon" * (number % 3)
+    return {"instruction": f"{words} {number}", "input": f"Buy {thing}{more}.", "output": thing}
+
+
+def _model(folder: Path) -> None:
+    """A random Llama of two layers with the tokenizer and template of ftune:tiny."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=2048,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=256,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+        tie_word_embeddings=True,
+        initializer_range=0.3,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(ASSETS / name, folder / name)
+
+
+def flip(path: Path, rng: random.Random) -> None:
+    """Flips one bit of a file."""
+    data = bytearray(path.read_bytes())
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    path.write_bytes(data)
