@@ -42,9 +42,7 @@ def main() -> None:
     options = _options()
     sides = options.sides.split(",")
     folder = Path(tempfile.mkdtemp(prefix="ftune-bench-"))
-    work = Work(
-        options.method, options.length, options.batch, options.steps, options.layers
-    )
+    work = Work(options.method, options.length, options.batch, options.steps, options.layers)
     variables = {"OMP_NUM_THREADS": str(options.threads)} if options.threads else {}
     try:
         answer("prepare", str(folder), json.dumps(asdict(work)))
@@ -143,18 +141,21 @@ def _say(side: str, run: Seen) -> None:
 
 def _show(result: dict[str, Any]) -> None:
     rate, sides = result["matrix_gflops"], result["sides"]
+    threads = rate["threads"]
     print(
         f"\nfloat32 products: {rate['torch']:,.0f} GFLOP/s by torch, {rate['onednn']:,.0f} by "
-        f"oneDNN, {rate['threads']:.0f} threads\n"
-        f"{'median':<26}{'tokens/s':>9}{'x TRL':>8}{'GB':>8}{'of TRL':>8}{'first step':>12}"
+        f"oneDNN, {threads:.0f} threads\n"
+        f"{'median':<24}{'tokens/s':>9}{'x TRL':>7}{'per CPU s':>11}{'x TRL':>7}"
+        f"{'GB':>8}{'of TRL':>8}{'first step':>12}"
     )
     other = sides.get("trl")
     for side, run in sides.items():
-        faster = run["tokens_per_second"] / other["tokens_per_second"] if other else float("nan")
-        memory = run["peak_bytes"] / other["peak_bytes"] if other else float("nan")
+        times = {key: run[key] / other[key] if other else float("nan") for key in run}
         print(
-            f"{TOLD[side]:<26}{run['tokens_per_second']:>9,.0f}{faster:>8.2f}"
-            f"{run['peak_bytes'] / 1e9:>8.2f}{memory:>8.2f}{run['first_step_seconds']:>10.1f} s"
+            f"{TOLD[side]:<24}{run['tokens_per_second']:>9,.0f}{times['tokens_per_second']:>7.2f}"
+            f"{run['tokens_per_cpu_second']:>11,.0f}{times['tokens_per_cpu_second']:>7.2f}"
+            f"{run['peak_bytes'] / 1e9:>8.2f}{times['peak_bytes']:>8.2f}"
+            f"{run['first_step_seconds']:>10.1f} s"
         )
 
 

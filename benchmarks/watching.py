@@ -21,6 +21,7 @@ class Seen:
     """One run of one side: tokens are without padding, memory is resident bytes."""
 
     tokens_per_second: float
+    tokens_per_cpu_second: float  # by the processor's time, which other programs take less from
     peak_bytes: int
     first_step_seconds: float  # from the command to the end of the first step
     seconds: float
@@ -39,7 +40,7 @@ def watch(
     may be a pattern under ``folder``, for a file whose place the command chooses.
     """
     begun = time.perf_counter()
-    first = None
+    first, count = None, 0
     log = folder / "log.txt"
     with log.open("wb") as handle:
         child = subprocess.Popen(
@@ -49,24 +50,37 @@ def watch(
             env={**os.environ, "HF_HUB_OFFLINE": "1", **variables},
             cwd=folder,
         )
+        cpu: list[float] = []  # the child's when each number of lines was first seen
         while True:
-            done, status, usage = os.wait4(child.pid, os.WNOHANG)
-            if first is None and _lines(folder, steps):
+            count = len(_lines(folder, steps)) or count
+            if count and first is None:
                 first = time.perf_counter() - begun
+            if count > len(cpu):
+                cpu += [_cpu(child.pid)] * (count - len(cpu))
+            done, status, usage = os.wait4(child.pid, os.WNOHANG)
             if done:
                 break
-            time.sleep(0.02 if first is None else 0.2)
+            time.sleep(0.02)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{log.read_text()[-3000:]}")
     lines = _lines(folder, steps)
-    tokens, seconds = (_sum([line[key] for line in lines], running) for key in ("tokens", "seconds"))
+    tokens, seconds = (
+        _sum([line[key] for line in lines], running) for key in ("tokens", "seconds")
+    )
     return Seen(
         tokens_per_second=tokens / seconds,
+        tokens_per_cpu_second=tokens / (cpu[len(lines) - 1] - cpu[WARM - 1]),
         peak_bytes=usage.ru_maxrss * 1024,
         first_step_seconds=first or 0.0,
         seconds=time.perf_counter() - begun,
     )
+
+
+def _cpu(process: int) -> float:
+    """Seconds of processor time that a running process has taken, all its threads together."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _lines(folder: Path, steps: str) -> list[dict[str, Any]]:

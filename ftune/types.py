@@ -5,7 +5,7 @@ Small frozen types from the standard library only. Nothing later writes back int
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,14 +121,31 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """What a figure is made of, so that it can be computed again on drawn rows.
+
+    ``values`` has a tuple of as many numbers for each prediction, in their order; ``combine`` makes
+    the figure of the sums of such tuples, and may divide by zero where they have no figure.
+    """
+
+    values: Sequence[Sequence[float]]
+    combine: Callable[[Sequence[float]], float]
+
+
+@dataclass(frozen=True, slots=True)
 class Metric:
-    """One figure: ``value`` in ``unit``, and the ``signature`` that makes it comparable."""
+    """One figure: ``value`` in ``unit``, and the ``signature`` that makes it comparable.
+
+    ``higher_is_better`` is None for a figure that only describes, such as a length. ``rows`` is
+    None where the figure is not one of sums over rows: then it has no interval and no test.
+    """
 
     name: str
     value: float
     unit: str = ""
     signature: str = ""
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
+    rows: Rows | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

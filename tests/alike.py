@@ -2,8 +2,8 @@
 
 Each class is a set of recipes that ask for the same training in another shape. Compared with the
 class's first one are the loss and the gradient's norm of every step (largest and mean residual: a
-bug of this kind shifts a curve to one side) and the weights at the end. Single processes run in this
-one, by calling the app of the command line; two processes are started with torchrun.
+bug of this kind shifts a curve to one side) and the weights at the end. One process is this one,
+which calls the app of the command line; two processes are started with torchrun.
 
 With plain SGD: AdamW divides by the gradient's size, so where that is next to nothing it makes a
 whole step of a difference in the last digit.
@@ -135,7 +135,10 @@ def compare(one: Path, other: Path) -> Residual:
     assert min(line["grad_norm"] for line in lines) > 0.01, f"{one}: nothing was learned"
     found = {}
     for key in ("loss", "grad_norm"):
-        apart = [y[key] - x[key] for x, y in zip(lines, others, strict=True)]
+        # A norm of 20 has a last digit twenty times that of 1: as a share of it where above 1.
+        sizes = [max(1.0, x[key]) if key == "grad_norm" else 1.0 for x in lines]
+        pairs = zip(lines, others, sizes, strict=True)
+        apart = [(y[key] - x[key]) / size for x, y, size in pairs]
         found[key] = (max(map(abs, apart)), sum(apart) / len(apart))
     return Residual(*found["loss"], *found["grad_norm"], _apart(_weights(one), _weights(other)))
 
@@ -164,7 +167,7 @@ def train(recipe: Path, way: Way, overrides: tuple[str, ...], runs: Path) -> Pat
     arguments = ["train", str(recipe), "--fresh", *(a for o in kept.values() for a in ("-o", o))]
     before = set((runs / "alike").glob("*"))
     if way.processes > 1:
-        _launch(arguments, way)
+        launch(arguments, way)
     else:
         _call(arguments, way)
     [made] = set((runs / "alike").glob("*")) - before
@@ -187,7 +190,8 @@ def _call(arguments: list[str], way: Way) -> None:
             del os.environ[name]
 
 
-def _launch(arguments: list[str], way: Way) -> None:
+def launch(arguments: list[str], way: Way) -> None:
+    """Runs ``ftune ARGUMENTS`` in several processes that train together."""
     # On a CPU `accelerate launch` wants MPI for this; torchrun does without.
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
     command = [*launch, str(way.processes), "-m", "ftune", *arguments]

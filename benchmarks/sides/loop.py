@@ -9,7 +9,6 @@ from pathlib import Path
 import peft
 import torch
 import transformers
-
 from steps import Steps
 
 
@@ -25,9 +24,7 @@ def rows(folder: Path, tokenizer, limit: int):
 def main(folder: Path, path: str) -> None:
     work = json.loads((folder / "work.json").read_text(encoding="utf-8"))
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "model")
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        folder / "model", dtype=torch.float32
-    )
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
     if work["method"] == "lora":
         config = peft.LoraConfig(
             r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"

@@ -6,14 +6,12 @@ import json
 import sys
 from pathlib import Path
 
-
 import datasets
 import peft
 import torch
 import transformers
-from trl import SFTConfig, SFTTrainer
-
 from steps import Steps
+from trl import SFTConfig, SFTTrainer
 
 
 class Timed(SFTTrainer):
@@ -59,9 +57,7 @@ def main(folder: Path, path: str, kind: str) -> None:
     rows = [json.loads(x) for x in (folder / "train.jsonl").read_text("utf-8").splitlines()]
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "model")
     tokenizer.pad_token = tokenizer.eos_token
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        folder / "model", dtype=torch.float32
-    )
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
     options = {"gradient_checkpointing": False} if kind == "open" else {}
     watch = Watch(Steps(path))
     trainer = Timed(

@@ -15,6 +15,7 @@ from ftune.cli.evaluate import evaluate
 from ftune.cli.generate import generate
 from ftune.cli.init import init
 from ftune.cli.merge import merge
+from ftune.cli.rehearse import rehearse
 from ftune.cli.runs import runs_app
 from ftune.cli.schema import schema
 from ftune.cli.train import train
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 VERBS: list[tuple[Callable[..., None], str]] = [
     (train, "train"),
+    (rehearse, "rehearse"),
     (evaluate, "eval"),
     (merge, "merge"),
     (generate, "generate"),

@@ -81,8 +81,11 @@ def compare(
     from ftune.report.compare import compare as side_by_side
     from ftune.report.finding import find_run
     from ftune.report.gather import gather
+    from ftune.stages.two_runs import tested
 
-    found = side_by_side(*(gather(find_run(each, runs_dir), whole=False) for each in (a, b)))
+    one, other = (gather(find_run(each, runs_dir), whole=False) for each in (a, b))
+    test = tested(one.folder, other.folder)
+    found = side_by_side(one, other, test.p, test.notes)
     screen = Screen(json=as_json)
     if as_json:
         screen.answer(found.to_plain())
@@ -119,7 +122,7 @@ def _listed(run: Brief) -> tuple[str, ...]:
 
 
 def _show(screen: Screen, run: Gathered) -> None:
-    from ftune.cli.screen import SCORE_HEADS, score_row
+    from ftune.cli.screen import SCORE_FIGURES, SCORE_HEADS, score_row
     from ftune.report.headline import headline
     from ftune.report.numbers import rows
     from ftune.report.state import when
@@ -128,7 +131,7 @@ def _show(screen: Screen, run: Gathered) -> None:
     screen.say(headline(run))
     screen.say("")
     if run.scores:
-        screen.table(SCORE_HEADS, [score_row(s) for s in run.scores], right=(1, 2, 3))
+        screen.table(SCORE_HEADS, [score_row(s) for s in run.scores], right=SCORE_FIGURES)
         screen.say("")
     figures = rows({**run.figures("load"), **run.figures("train")})
     if figures:
@@ -150,14 +153,13 @@ def _show(screen: Screen, run: Gathered) -> None:
 
 
 def _compared(pair: Pair) -> tuple[str, ...]:
-    from ftune.report.markdown import WORDS
     from ftune.report.numbers import figure, signed
 
     key = pair.key.rpartition(".")[2]
     change = pair.change
     moved = signed(None) if change is None else ("+" * (change > 0)) + figure(key, change)
     cells = pair.key, figure(key, pair.a), figure(key, pair.b), moved
-    return (*cells, pair.note or WORDS[pair.better])
+    return (*cells, pair.verdict)
 
 
 def _shown(value: Any) -> str:

@@ -20,7 +20,6 @@ from ftune.report import numbers
 from ftune.report.closing import next_steps
 from ftune.report.gather import gather
 from ftune.report.headline import headline
-from ftune.report.markdown import WORDS
 from ftune.report.scores import Score
 from ftune.report.tolerant import plain, text
 from ftune.report.write import report_json
@@ -33,7 +32,8 @@ if TYPE_CHECKING:
 # Cells of tables that are coloured on a terminal.
 STYLES = {"better": "green", "worse": "red", "done": "green", "failed": "red"}
 STYLES |= {"killed": "red", "interrupted": "yellow", "running": "cyan"}
-SCORE_HEADS = ("metric", "before", "after", "change", "")
+SCORE_HEADS = ("metric", "before", "after", "95% interval", "change", "")
+SCORE_FIGURES = (1, 2, 3, 4)
 
 
 class Screen:
@@ -142,7 +142,7 @@ class Screen:
         self.say(headline(run))
         self.say("")
         if run.scores:
-            self.table(SCORE_HEADS, [score_row(s) for s in run.scores], right=(1, 2, 3))
+            self.table(SCORE_HEADS, [score_row(s) for s in run.scores], right=SCORE_FIGURES)
             self.say("")
         self.say(f"run directory: {run.folder}")
         if (run.folder / "report.md").is_file():
@@ -190,8 +190,14 @@ class Screen:
 def score_row(score: Score) -> tuple[str, ...]:
     """A metric as a row under ``SCORE_HEADS``."""
     unit = f" ({score.unit})" if score.unit else ""
-    figures = numbers.value(score.base), numbers.value(score.tuned), numbers.signed(score.change)
-    return (score.name + unit, *figures, WORDS[score.better])
+    return (
+        score.name + unit,
+        numbers.value(score.base),
+        numbers.value(score.tuned),
+        numbers.interval(score.tuned_interval),
+        numbers.signed(score.change),
+        score.verdict,
+    )
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ftune import environment
 from ftune.cli.options import Json, Overrides, RecipeFile, RemoteCode
+from ftune.errors import RunError
+
+if TYPE_CHECKING:
+    from ftune.cli.screen import Screen
+    from ftune.recipe.reading import Loaded
 
 
 def train(
@@ -20,6 +26,12 @@ def train(
         bool,
         typer.Option(
             "--preview", help="Show the first rows as tokens, the trained ones marked; stop."
+        ),
+    ] = False,
+    rehearse: Annotated[
+        bool,
+        typer.Option(
+            "--rehearse", help="Walk the recipe in miniature first; go on if everything holds."
         ),
     ] = False,
     trust_remote_code: RemoteCode = False,
@@ -40,6 +52,8 @@ def train(
         follow(loaded, trust_remote_code)
         return
     screen = Screen(json=json)
+    if rehearse:
+        _rehearse(loaded, override or (), trust_remote_code, screen)
     wish = Wish(fresh=fresh, only_format=preview, allow_remote_code=trust_remote_code)
     run = train_recipe(loaded, wish, screen)
     if preview:
@@ -51,3 +65,14 @@ def train(
         )
     else:
         screen.finish(run.folder)
+
+
+def _rehearse(loaded: Loaded, given: Sequence[str], allow_code: bool, screen: Screen) -> None:
+    """Raises RunError where the rehearsal does not hold."""
+    from ftune.cli.rehearse import show
+    from ftune.stages.rehearse import rehearse as walk
+
+    found = walk(loaded, given, allow_code, screen)
+    show(screen, found)
+    if not found.holds:
+        raise RunError("the rehearsal did not hold, so the training was not begun; see above")

@@ -14,6 +14,7 @@ from ftune.evaluate import lining
 from ftune.evaluate.decoding import AnswerText, StopAtText
 from ftune.evaluate.quiet import evaluating, out_of_memory
 from ftune.evaluate.sampling import drawing
+from ftune.fast.quick import quick
 from ftune.recipe.schema import Generation
 from ftune.run.progress import Progress, Silent
 from ftune.types import Prediction, Prompt
@@ -52,7 +53,7 @@ def generate(
     for prompt in prompts:
         engine.check(prompt)
     done = 0
-    with progress.meter("generating", len(prompts), "prompts") as meter:
+    with quick(model), progress.meter("generating", len(prompts), "prompts") as meter:
         while done < len(prompts):
             places = range(done, min(done + batch_size * WINDOW, len(prompts)))
             answers: dict[int, Prediction] = {}

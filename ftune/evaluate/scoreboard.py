@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ftune.errors import RecipeError
+from ftune.evaluate.resampling import interval, p_value
 from ftune.recipe.base import Chosen
 from ftune.registry import METRICS
 from ftune.types import Metric, Prediction
@@ -15,21 +16,24 @@ from ftune.types import Metric, Prediction
 class Line:
     """One figure before and after; None where it was not measured.
 
-    ``difference`` is after - before. ``better`` says whether it went the way that is wanted, and is
-    None where nothing changed or one of the two is missing.
+    The intervals are of 95%; ``p`` is of the test that the two differ, row for row. They are None
+    where the data allow none (see ``resampling``).
     """
 
     name: str
     unit: str
     signature: str
+    higher_is_better: bool | None
     before: float | None
     after: float | None
-    difference: float | None
-    better: bool | None
+    before_interval: tuple[float, float] | None = None
+    after_interval: tuple[float, float] | None = None
+    p: float | None = None
 
 
 def needs(chosen: Sequence[Chosen]) -> frozenset[str]:
-    """What the chosen metrics are computed from: "text", "likelihood", both or nothing."""
+    """What the chosen metrics are computed from: "text" (answers and references), "answers",
+    "likelihood", or nothing."""
     return frozenset(METRICS.load(metric.name).NEEDS for metric in chosen)
 
 
@@ -52,28 +56,29 @@ def score_all(chosen: Sequence[Chosen], predictions: Sequence[Prediction]) -> li
     return list(found.values())
 
 
-def compare(before: Sequence[Metric], after: Sequence[Metric]) -> list[Line]:
+def compare(before: Sequence[Metric], after: Sequence[Metric], resamples: int = 0) -> list[Line]:
     """One line a figure, first those of ``after`` in their order.
 
     Figures whose signatures differ were measured in different ways and get lines of their own.
+    ``resamples`` is how many are drawn for an interval and for a test; 0 leaves both out.
     """
     left = {(m.name, m.signature): m for m in before}
     right = {(m.name, m.signature): m for m in after}
     keys = [*right, *(key for key in left if key not in right)]
-    return [_line(left.get(key), right.get(key)) for key in keys]
+    return [_line(left.get(key), right.get(key), resamples) for key in keys]
 
 
-def _line(before: Metric | None, after: Metric | None) -> Line:
+def _line(before: Metric | None, after: Metric | None, resamples: int) -> Line:
     one = after or before
     assert one is not None
-    difference = after.value - before.value if after and before else None
-    better = (difference > 0) == one.higher_is_better if difference else None
     return Line(
         name=one.name,
         unit=one.unit,
         signature=one.signature,
+        higher_is_better=one.higher_is_better,
         before=before.value if before else None,
         after=after.value if after else None,
-        difference=difference,
-        better=better,
+        before_interval=interval(before.rows, resamples) if before else None,
+        after_interval=interval(after.rows, resamples) if after else None,
+        p=p_value(before.rows, after.rows, resamples) if before and after else None,
     )

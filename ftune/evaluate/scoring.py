@@ -9,7 +9,7 @@ from typing import Any
 
 from ftune.errors import DataError, RunError
 from ftune.run.progress import Progress, Silent
-from ftune.types import Batch, Prediction
+from ftune.types import Batch, Prediction, Rows
 
 LOGITS = 2**26  # a forward pass makes at most so many logits, or those of one row
 TENSORS = ("input_ids", "labels", "position_ids", "attention_mask")
@@ -186,3 +186,17 @@ def total_loss(predictions: Sequence[Prediction], metric: str) -> TotalLoss:
         scored=len(losses),
         rows=len(predictions),
     )
+
+
+def loss_rows(
+    predictions: Sequence[Prediction], figure: Callable[[float, float, float], float]
+) -> Rows:
+    """Loss, tokens and bytes of each row, and a ``figure`` of their sums; zeros where there is no
+    likelihood, so that rows stand in the predictions' order."""
+    values = [
+        (p.loss_sum, p.loss_count, p.loss_bytes)
+        if p.loss_sum is not None and p.loss_count
+        else (0.0, 0, 0)
+        for p in predictions
+    ]
+    return Rows(values, lambda sums: figure(*sums))

@@ -35,9 +35,7 @@ class Head:
 
     def loss(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Sum of the cross-entropy in nats: hidden (targets, hidden), labels (targets)."""
-        return HeadLoss.apply(
-            hidden, self.module.weight, self.module.bias, labels, self.products
-        )
+        return HeadLoss.apply(hidden, self.module.weight, self.module.bias, labels, self.products)
 
 
 class HeadLoss(torch.autograd.Function):

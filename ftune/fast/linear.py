@@ -24,7 +24,9 @@ class LinearProduct(torch.autograd.Function):
         """(..., in) -> (..., out)."""
         ctx.products = products
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
-        return products.linear(x, weight, bias)
+        out = products.linear(x, weight, bias)
+        # To a view made here nothing could be added in place, as PEFT's AdaLoRA does.
+        return torch.ops.aten._unsafe_view(out, out.shape) if out._is_view() else out
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:

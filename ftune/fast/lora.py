@@ -8,6 +8,7 @@ is added into the base's output where it stands. Hu et al. 2021, https://arxiv.o
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,12 +17,58 @@ from ftune.fast.linear import plain
 from ftune.fast.products import Products
 
 
-class LoraProduct(torch.autograd.Function):
-    """``x W' + bias + scaling * dropout(x) A' B'``, W and bias frozen.
+@dataclass(frozen=True)
+class Layer:
+    """``x W' + bias + scaling * dropout(x) A' B'`` and its gradients, W and bias frozen.
 
     A and B may be wider than W (float32 on a bfloat16 base): then their part is computed, and
-    added, as wide as they are, like PEFT does.
+    added, as wide as they are, like PEFT does. Tensors are (tokens, in) and (tokens, out).
     """
+
+    scaling: float
+    share: float  # of the inputs that dropout keeps; 1 without dropout
+    products: Products
+
+    def output(
+        self, x: torch.Tensor, weights: tuple[Any, ...], kept: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The output, and (tokens, rank) what A makes of x; ``kept`` says what dropout left."""
+        weight, bias, a, b = weights
+        down = self.products.linear(self._dropped(x.to(a.dtype), kept), a)
+        out = self.products.linear(x, weight, bias).to(a.dtype)
+        return out.addmm_(down, b.t(), alpha=self.scaling).to(x.dtype), down
+
+    def gradients(
+        self,
+        grad: torch.Tensor,
+        x: torch.Tensor,
+        weights: tuple[Any, ...],
+        kept: torch.Tensor | None,
+        down: torch.Tensor,
+        of_x: bool,
+    ) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
+        """Of x (where asked for), A and B."""
+        weight, a, b = weights
+        wide = grad.to(a.dtype)
+        up = self.products.times(wide, b).mul_(self.scaling)  # (tokens, rank)
+        to_b = self.products.over_rows(wide, down).mul_(self.scaling)
+        to_a = self.products.over_rows(up, self._dropped(x.to(a.dtype), kept))
+        if not of_x:
+            return None, to_a, to_b
+        to_x = self.products.times(grad, weight)
+        if kept is None and to_x.dtype == a.dtype:
+            to_x.addmm_(up, a)
+        else:
+            to_x += self._dropped(self.products.times(up, a), kept).to(to_x.dtype)
+        return to_x, to_a, to_b
+
+    def _dropped(self, x: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
+        """What torch's dropout makes of x, if it keeps these."""
+        return x if kept is None else x * kept.to(x.dtype).div_(self.share)
+
+
+class LoraProduct(torch.autograd.Function):
+    """``Layer`` for autograd."""
 
     @staticmethod
     def forward(
@@ -32,74 +79,64 @@ class LoraProduct(torch.autograd.Function):
         a: torch.Tensor,
         b: torch.Tensor,
         kept: torch.Tensor | None,
-        share: float,
-        scaling: float,
-        products: Products,
+        layer: Layer,
     ) -> torch.Tensor:
-        """(..., in) -> (..., out); ``kept`` are the inputs that dropout left, ``share`` of all."""
+        """(..., in) -> (..., out)."""
         flat = x.reshape(-1, x.shape[-1])
-        down = products.linear(_dropped(flat.to(a.dtype), kept, share), a)  # (tokens, rank)
-        out = products.linear(flat, weight, bias).to(a.dtype).addmm_(down, b.t(), alpha=scaling)
-        ctx.save_for_backward(flat, weight, a, b, down, kept)
-        ctx.shape, ctx.share, ctx.scaling, ctx.products = x.shape, share, scaling, products
-        return out.to(x.dtype).view(*x.shape[:-1], weight.shape[0])
+        out, down = layer.output(flat, (weight, bias, a, b), kept)
+        ctx.save_for_backward(flat, weight, a, b, kept, down)
+        ctx.shape, ctx.layer = x.shape, layer
+        return out.view(*x.shape[:-1], weight.shape[0])
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
         """Gradients of x, A and B."""
-        flat, weight, a, b, down, kept = ctx.saved_tensors
-        products = ctx.products
-        grad = grads[0].reshape(-1, weight.shape[0])
-        wide = grad.to(a.dtype)
-        up = products.times(wide, b).mul_(ctx.scaling)  # (tokens, rank)
-        to_b = products.over_rows(wide, down).mul_(ctx.scaling)
-        to_a = products.over_rows(up, _dropped(flat.to(a.dtype), kept, ctx.share))
-        to_x = None
-        if ctx.needs_input_grad[0]:
-            to_x = products.times(grad, weight)
-            if kept is None and to_x.dtype == a.dtype:
-                to_x.addmm_(up, a)
-            else:
-                to_x += _dropped(products.times(up, a), kept, ctx.share).to(to_x.dtype)
-            to_x = to_x.view(ctx.shape)
-        return to_x, None, None, to_a, to_b, None, None, None, None
-
-
-def _dropped(x: torch.Tensor, kept: torch.Tensor | None, share: float) -> torch.Tensor:
-    """What torch's dropout makes of x, if it keeps these."""
-    return x if kept is None else x * kept.to(x.dtype).div_(share)
+        flat, weight, a, b, kept, down = ctx.saved_tensors
+        grad, asked = grads[0].reshape(-1, weight.shape[0]), ctx.needs_input_grad[0]
+        to_x, to_a, to_b = ctx.layer.gradients(grad, flat, (weight, a, b), kept, down, asked)
+        to_x = None if to_x is None else to_x.view(ctx.shape)
+        return to_x, None, None, to_a, to_b, None, None
 
 
 def forward_of(module: Any, products: Products) -> Callable[..., torch.Tensor] | None:
     """A forward for PEFT's LoRA on a linear layer; None for what this does not know."""
-    if not _known(module):
+    if not known(module):
         return None
     own = module.forward
 
     def forward(x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
-        name = _adapter(module, x)
-        if name is None or args or options:
-            return own(x, *args, **options)
-        base, dropout = module.base_layer, module.lora_dropout[name]
-        a, b = module.lora_A[name].weight, module.lora_B[name].weight
-        kept, share = None, 1.0
-        if isinstance(dropout, torch.nn.Dropout) and dropout.p and dropout.training:
-            # Drawn by the module itself, so that the same numbers fall as in PEFT's own.
-            kept = dropout(torch.ones(x.shape, dtype=a.dtype, device=x.device)) != 0
-            kept, share = kept.view(-1, x.shape[-1]), 1.0 - dropout.p
-        return LoraProduct.apply(
-            x, base.weight, base.bias, a, b, kept, share, module.scaling[name], products
-        )
+        parts = None if args or options else arguments(module, x, products)
+        return own(x, *args, **options) if parts is None else LoraProduct.apply(x, *parts)
 
     return forward
 
 
-def _known(module: Any) -> bool:
+def known(module: Any) -> bool:
+    """Whether it is PEFT's LoRA around a plain linear layer."""
     if "lora_A" not in getattr(module, "_modules", {}):
         return False
     from peft.tuners.lora.layer import Linear
 
     return type(module) is Linear and type(module.base_layer) is torch.nn.Linear
+
+
+def arguments(module: Any, x: torch.Tensor, products: Products) -> tuple[Any, ...] | None:
+    """Of ``LoraProduct`` behind x; None where PEFT's own forward has to be taken.
+
+    Only the dtype, the device and the shape of x count.
+    """
+    name = _adapter(module, x)
+    if name is None:
+        return None
+    base, dropout = module.base_layer, module.lora_dropout[name]
+    a, b = module.lora_A[name].weight, module.lora_B[name].weight
+    kept, share = None, 1.0
+    if isinstance(dropout, torch.nn.Dropout) and dropout.p and dropout.training:
+        # Drawn by the module itself, so that the same numbers fall as in PEFT's own.
+        kept = dropout(torch.ones(x.shape, dtype=a.dtype, device=x.device)) != 0
+        kept, share = kept.view(-1, x.shape[-1]), 1.0 - dropout.p
+    layer = Layer(module.scaling[name], share, products)
+    return base.weight, base.bias, a, b, kept, layer
 
 
 def _adapter(module: Any, x: torch.Tensor) -> str | None:

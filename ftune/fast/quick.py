@@ -1,6 +1,6 @@
-"""Puts the fast paths into a model for as long as it is trained, where they are known to be right.
+"""Puts fast paths into a model for as long as it is trained, where they are known to be right.
 
-A module keeps its class, its parameters and its place; only its ``forward`` is another while inside.
+A module keeps its class, its parameters and its place; only its ``forward`` is another inside.
 So saving, loading, merging and switching adapters off see the model that they know.
 """
 
@@ -37,8 +37,8 @@ def paths_of(model: Any) -> Paths:
 @contextmanager
 def quick(model: Any) -> Iterator[Paths]:
     """The model with fast paths while inside; FTUNE_PLAIN=1 leaves it as it is."""
-    if environment.plain():
-        yield Paths()
+    if environment.plain() or MARK in model.__dict__:
+        yield paths_of(model)
         return
     chosen = products.choose()
     replaced: list[torch.nn.Module] = []
@@ -72,7 +72,7 @@ def _found(
         elif forward := norm.forward_of(module):
             if _same(tried, module, forward, int(module.weight.shape[0])):
                 yield "norm", module, forward
-        elif (forward := gated.forward_of(module)) and _same(
+        elif (forward := gated.forward_of(module, chosen)) and _same(
             tried, module, forward, _input_width(module.gate_proj)
         ):
             yield "gated", module, forward

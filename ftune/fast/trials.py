@@ -31,7 +31,10 @@ def same_step(
             try:
                 output = forward(leaf)
                 tried.append(
-                    (output, *torch.autograd.grad(output, leaf, given.to(output.device, output.dtype)))
+                    (
+                        output,
+                        *torch.autograd.grad(output, leaf, given.to(output.device, output.dtype)),
+                    )
                 )
             except (RuntimeError, TypeError, AttributeError):
                 return False

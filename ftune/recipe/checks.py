@@ -1,6 +1,7 @@
 """Rules across sections: what would be read past, or can't go together.
 
-A rule is a function that gives problems of a recipe; all in ``RULES`` and ``names.RULES`` are run.
+A rule is a function that gives problems of a recipe; all in ``RULES``, ``methods.RULES`` and ``names.RULES`` are
+run.
 None may ask whether a key was written or left out: a resolved recipe has them all.
 """
 
@@ -18,6 +19,7 @@ from ftune.recipe.view import View
 
 # Rules get a Recipe, or a View of one that reads alike.
 Rule = Callable[[Any], Iterator[Problem]]
+FEWEST_DRAWS = 100  # beyond each end of a 95% interval lie 1 in 40
 
 
 def check(
@@ -34,7 +36,7 @@ def check(
     everything = tuple(Recipe.model_fields)
     rules = [rule for rule in names.RULES if rows_there or rule is not names.sources]
     on_paths: list[Rule] = [partial(rule, folder=folder) for rule in rules]
-    for rule in [*RULES, *on_paths]:
+    for rule in [*RULES, *methods.RULES, *on_paths]:
         reads: set[str] = set()
         problems = list(rule(View(recipe, "", everything, reads)))
         if not any(_touch(key, bad) for key in reads for bad in spoiled):
@@ -177,6 +179,12 @@ def metrics(recipe: Any) -> Iterator[Problem]:
             yield Problem(("evaluate", "metrics", i), said)
         seen.append(metric.name)
     if chosen:
+        if 0 < recipe.evaluate.bootstrap < FEWEST_DRAWS:
+            yield Problem(
+                ("evaluate", "bootstrap"),
+                f"evaluate.bootstrap: {recipe.evaluate.bootstrap} draws say nothing of an interval "
+                f"of 95%; take at least {FEWEST_DRAWS}, or 0 for no intervals",
+            )
         return
     if recipe.data.test:
         yield Problem(
@@ -184,7 +192,7 @@ def metrics(recipe: Any) -> Iterator[Problem]:
             "data.test is never scored without evaluate.metrics; add some, such as [rouge], or "
             "remove it",
         )
-    for key in ("base", "group_references"):
+    for key in ("base", "group_references", "bootstrap"):
         default = Evaluate.model_fields[key].default
         why = "without evaluate.metrics; add some, or remove it"
         yield from _unread(("evaluate", key), getattr(recipe.evaluate, key), default, why)
@@ -224,7 +232,6 @@ def texts(recipe: Any) -> Iterator[Problem]:
 
 RULES: tuple[Rule, ...] = (
     quantization,
-    *methods.RULES,
     held_out,
     shares,
     schedule,

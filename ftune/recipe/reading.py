@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from ftune.recipe import wording
 from ftune.recipe.checks import check
 from ftune.recipe.choices import Choosing
 from ftune.recipe.overrides import apply_overrides
+from ftune.recipe.names import SHIPPED
 from ftune.recipe.places import KeyPath, Places, Problem
 from ftune.recipe.schema import Recipe
 from ftune.recipe.source_text import read_text
@@ -45,6 +47,7 @@ def load_recipe(
     text = read_text(path)
     plain, places, faults = parse(text, str(path))
     plain = apply_overrides(plain, tuple(overrides), places)
+    _place_model(plain, Path(home or path).parent)
     if not isinstance(plain, dict):
         said = f"a recipe must be keys, got {wording.shown(plain)}"
         raise RecipeError(f"{path}:1:1: {said}; begin with `model:`")
@@ -53,6 +56,19 @@ def load_recipe(
     if lines or recipe is None:
         raise RecipeError(*lines)
     return Loaded(recipe, Path(home or path), text, tuple(leaves(plain)))
+
+
+def _place_model(plain: Any, folder: Path) -> None:
+    """Makes the model's path absolute if it is a relative one, which starts at ``folder``.
+
+    ``owner/name`` is a path if there is such a folder, and else a hub id.
+    """
+    model = plain.get("model") if isinstance(plain, dict) else None
+    name = model.get("name_or_path") if isinstance(model, dict) else None
+    if not isinstance(name, str) or "\0" in name or name.startswith(("/", "~", SHIPPED)):
+        return
+    if name.startswith(("./", "../")) or (name and (folder / name).is_dir()):
+        model["name_or_path"] = os.path.normpath(folder.absolute() / name)
 
 
 def leaves(plain: Any, path: KeyPath = ()) -> Iterator[KeyPath]:

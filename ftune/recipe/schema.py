@@ -15,6 +15,7 @@ from ftune.recipe.base import Chosen, Section
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every random generator takes
+Resamples = Annotated[int, Field(ge=0, le=1_000_000)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Rate = Annotated[float, Field(ge=0.0)]
 
@@ -40,7 +41,8 @@ class Model(Section):
     """The base model and its tokenizer."""
 
     name_or_path: Annotated[str, Field(min_length=1)]
-    """A hub id, a local folder, or ``ftune:tiny``, the small model that ships with ftune."""
+    """A hub id, a folder, or ``ftune:tiny``, the small model that ships with ftune. A relative path
+    starts at the recipe's folder."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -205,6 +207,9 @@ class Evaluate(Section):
     """Score the base model too."""
     group_references: bool = False
     """Ask equal prompts once, with the answers of all their rows as references."""
+    bootstrap: Resamples = 1000
+    """Draws of rows for each 95% interval, and trials of each test of a difference; 0 for neither,
+    else at least 100."""
 
 
 class Distributed(Section):

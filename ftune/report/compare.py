@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ftune.report import verdict
 from ftune.report.gather import Gathered
 from ftune.report.scores import Score
 from ftune.report.tolerant import mapping, number, plain
@@ -31,13 +32,19 @@ COSTS = (
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One key and its value in either run; None where it isn't there."""
+    """One key and its value in either run; None where it isn't there.
+
+    A metric (``tested``) is better only if the test with the chance ``p`` saw a difference; a cost,
+    such as seconds, is what it is.
+    """
 
     key: str
     a: Any
     b: Any
     higher_is_better: bool | None = None
     note: str = ""
+    tested: bool = False
+    p: float | None = None
 
     @property
     def change(self) -> float | None:
@@ -50,11 +57,23 @@ class Pair:
         """Whether b is better than a; None if that can't be said."""
         if not self.change or self.higher_is_better is None or self.note:
             return None
+        if self.tested:
+            return verdict.better(self.change, self.higher_is_better, self.p)
         return (self.change > 0) == self.higher_is_better
+
+    @property
+    def verdict(self) -> str:
+        """The same in words, or the note."""
+        if self.note or self.change is None:
+            return self.note
+        if self.tested:
+            return verdict.verdict(self.change, self.higher_is_better, self.p)
+        return {True: "better", False: "worse", None: ""}[self.better]
 
     def to_plain(self) -> dict[str, Any]:
         """For ``--json``."""
         found = {"key": self.key, "a": self.a, "b": self.b, "change": self.change}
+        found |= {"p": self.p} if self.tested else {}
         return plain({**found, "better": self.better, "note": self.note})
 
 
@@ -76,15 +95,24 @@ class Comparison:
         return {"a": self.a, "b": self.b, **pairs, "notes": list(self.notes)}
 
 
-def compare(a: Gathered, b: Gathered) -> Comparison:
-    """Run ``b`` against run ``a``: recipe keys that differ, all metrics, loss, time, memory."""
+def compare(
+    a: Gathered,
+    b: Gathered,
+    p: Mapping[str, float | None] | None = None,
+    notes: Sequence[str] = (),
+) -> Comparison:
+    """Run ``b`` against run ``a``: recipe keys that differ, all metrics, loss, time, memory.
+
+    ``p`` has the p-value of each metric of which the two runs' answers were tested against each
+    other, row for row; ``notes`` say why others were not.
+    """
     return Comparison(
         a=f"{a.name}/{a.id}",
         b=f"{b.name}/{b.id}",
         recipe=_recipes(a.recipe, b.recipe),
-        metrics=_metrics(a.scores, b.scores),
+        metrics=_metrics(a.scores, b.scores, p or {}),
         figures=_figures(a, b),
-        notes=_notes(a, b),
+        notes=(*_notes(a, b), *notes),
     )
 
 
@@ -106,7 +134,9 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _metrics(a: tuple[Score, ...], b: tuple[Score, ...]) -> tuple[Pair, ...]:
+def _metrics(
+    a: tuple[Score, ...], b: tuple[Score, ...], p: Mapping[str, float | None]
+) -> tuple[Pair, ...]:
     left, right = {s.name: s for s in a}, {s.name: s for s in b}
     pairs = []
     for name in dict.fromkeys([*left, *right]):
@@ -120,6 +150,8 @@ def _metrics(a: tuple[Score, ...], b: tuple[Score, ...]) -> tuple[Pair, ...]:
                 b=other.tuned if other else None,
                 higher_is_better=known.higher_is_better if known else None,
                 note="" if same else "other signature: not comparable",
+                tested=True,
+                p=p.get(name) if same else None,
             )
         )
     return tuple(pairs)

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ftune.report.gather import Gathered
 from ftune.report.numbers import duration, signed, value
 from ftune.report.scores import Score
 from ftune.report.tolerant import number, text
+from ftune.report.verdict import UNSEEN, UNTESTED
+
+# What is said of a metric's verdict if it is the only one, and if it is one of several.
+ALONE = {
+    "better": "that is better",
+    "worse": "that is worse",
+    "higher": "that is a difference",
+    "lower": "that is a difference",
+    UNSEEN: UNSEEN,
+    UNTESTED: "the difference was not tested",
+}
+AMONG = {
+    "better": "better",
+    "worse": "worse",
+    "higher": "higher",
+    "lower": "lower",
+    UNSEEN: f"with {UNSEEN}",
+    UNTESTED: UNTESTED,
+}
 
 
 def headline(run: Gathered) -> str:
@@ -38,20 +59,22 @@ def _evaluated(run: Gathered) -> str:
 def _moved(score: Score) -> str:
     if not score.change:
         return f"{score.name} stayed at {value(score.tuned)}"
-    verb = "rose" if score.change > 0 else "fell"
+    sure = score.verdict not in (UNSEEN, UNTESTED)
+    verb = ("rose" if score.change > 0 else "fell") if sure else "went"
     figures = f"{value(score.base)} to {value(score.tuned)} ({signed(score.change)})"
     return f"{score.name} {verb} from {figures}"
 
 
 def _verdict(scores: list[Score]) -> str:
-    better = sum(s.better is True for s in scores)
-    worse = sum(s.better is False for s in scores)
+    counts = Counter(score.verdict for score in scores)
     if len(scores) == 1:
-        return "that is better" if better else "that is worse" if worse else "nothing changed"
-    if not worse and better == len(scores):
-        return f"{'both' if better == 2 else f'all {better}'} metrics are better than before"
-    parts = [f"{better} better", f"{worse} worse", f"{len(scores) - better - worse} unchanged"]
-    return f"of {len(scores)} metrics, " + ", ".join(p for p in parts if not p.startswith("0 "))
+        return ALONE[scores[0].verdict]
+    if counts["better"] == len(scores):
+        return (
+            f"{'both' if len(scores) == 2 else f'all {len(scores)}'} metrics are better than before"
+        )
+    words = [f"{counts[word]} {said}" for word, said in AMONG.items() if counts[word]]
+    return f"of {len(scores)} metrics, {', '.join(words)}"
 
 
 def _trained(run: Gathered) -> str:

@@ -15,8 +15,9 @@ from ftune.report.scores import Score
 from ftune.report.state import moment
 from ftune.report.tables import block, cell, code, folded, table
 from ftune.report.tolerant import items, mapping, number, text
+from ftune.report.verdict import LEVEL
 
-WORDS = {True: "better", False: "worse", None: ""}
+INTERVAL = "95% interval"
 
 
 def run_page(run: Gathered, picture: bool) -> str:
@@ -72,11 +73,22 @@ def _warnings(lines: tuple[str, ...]) -> str:
 def _before_and_after(run: Gathered) -> str:
     if not run.scores:
         return ""
-    head = ("metric", "before", "after", "change", "", "signature")
+    head = ("metric", "before", INTERVAL, "after", INTERVAL, "change", "p", "", "signature")
     rows = [_score(score) for score in run.scores]
-    rows_scored = number(run.figures("evaluate").get("rows"))
-    note = f"\n\nOn {numbers.value(rows_scored)} test rows." if rows_scored else ""
-    return "## Before and after\n\n" + table(head, rows, right=(1, 2, 3)) + note
+    return "## Before and after\n\n" + table(head, rows, right=range(1, 7)) + _how_sure(run)
+
+
+def _how_sure(run: Gathered) -> str:
+    """On how many rows the figures stand, and how intervals and tests were made."""
+    rows = number(run.figures("evaluate").get("rows"))
+    note = f"\n\nOn {numbers.value(rows)} test rows." if rows else "\n\n"
+    draws = number(mapping(run.figures("evaluate").get("bootstrap")).get("resamples"))
+    if not draws:
+        return note.rstrip()
+    return (
+        f"{note} Intervals: percentile bootstrap over rows, {draws:,} draws. p: paired approximate "
+        f"randomization, {draws:,} trials; a difference counts as seen below {LEVEL}."
+    )
 
 
 def _score(score: Score) -> tuple[str, ...]:
@@ -84,9 +96,12 @@ def _score(score: Score) -> tuple[str, ...]:
     return (
         cell(score.name) + unit,
         numbers.value(score.base),
+        numbers.interval(score.base_interval),
         numbers.value(score.tuned),
+        numbers.interval(score.tuned_interval),
         numbers.signed(score.change),
-        WORDS[score.better],
+        cell(numbers.chance(score.p)),
+        score.verdict,
         code(score.signature),
     )
 

@@ -36,6 +36,16 @@ def signed(figure: float | None) -> str:
     return f"+{words}" if figure > 0 else words
 
 
+def interval(ends: tuple[float, float] | None) -> str:
+    """Where a figure lies: 12.30 to 15.10."""
+    return ABSENT if ends is None else f"{value(ends[0])} to {value(ends[1])}"
+
+
+def chance(p: float | None) -> str:
+    """A p-value: two digits that matter, and none that were not measured."""
+    return ABSENT if p is None else f"{p:.2g}" if p >= 0.001 else "< 0.001"
+
+
 def duration(seconds: float | None) -> str:
     """A time span: 0.8s, 42s, 2m 05s, 3h 07m, 2d 04h."""
     if seconds is None:

@@ -6,19 +6,29 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ftune.report import verdict
 from ftune.report.tolerant import items, mapping, number, text
+
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One metric of a run; ``base`` is None where the base model was not scored."""
+    """One metric of a run; ``base`` is None where the base model was not scored.
+
+    ``p`` is of the test that tuned and base differ. It and the 95% intervals are None where none
+    was made, and ``higher_is_better`` where the metric only describes.
+    """
 
     name: str
     base: float | None
     tuned: float | None
     unit: str = ""
     signature: str = ""
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
+    base_interval: Interval | None = None
+    tuned_interval: Interval | None = None
+    p: float | None = None
 
     @property
     def change(self) -> float | None:
@@ -27,18 +37,26 @@ class Score:
 
     @property
     def better(self) -> bool | None:
-        """Whether the change is one for the better; None if there is no change to be seen."""
-        return None if not self.change else (self.change > 0) == self.higher_is_better
+        """Whether the change is one for the better; None if the test does not say that it is one,
+        or there was no test."""
+        return verdict.better(self.change, self.higher_is_better, self.p)
+
+    @property
+    def verdict(self) -> str:
+        """The same in words."""
+        return verdict.verdict(self.change, self.higher_is_better, self.p)
 
     def to_plain(self) -> dict[str, Any]:
         """For report.json."""
-        return {**asdict(self), "change": self.change, "better": self.better}
+        said = {"change": self.change, "better": self.better, "verdict": self.verdict}
+        return {**asdict(self), **said}
 
 
 def scores(figures: Mapping[str, Any]) -> tuple[Score, ...]:
     """The metrics among the figures of the evaluation, in the recipe's order.
 
-    ``figures["metrics"]`` is a list of ``{name, base, tuned, unit, signature, higher_is_better}``.
+    ``figures["metrics"]`` is a list of ``{name, base, tuned, base_interval, tuned_interval, p,
+    unit, signature, higher_is_better}``.
     """
     return tuple(
         Score(
@@ -47,8 +65,22 @@ def scores(figures: Mapping[str, Any]) -> tuple[Score, ...]:
             tuned=number(one.get("tuned")),
             unit=text(one.get("unit")),
             signature=text(one.get("signature")),
-            higher_is_better=one.get("higher_is_better") is not False,
+            higher_is_better=_direction(one.get("higher_is_better", True)),
+            base_interval=_interval(one.get("base_interval")),
+            tuned_interval=_interval(one.get("tuned_interval")),
+            p=number(one.get("p")),
         )
         for one in map(mapping, items(figures.get("metrics")))
         if one.get("name")
     )
+
+
+def _direction(given: Any) -> bool | None:
+    return None if given is None else given is not False
+
+
+def _interval(given: Any) -> Interval | None:
+    ends = [number(each) for each in items(given)]
+    if len(ends) != 2 or ends[0] is None or ends[1] is None:
+        return None
+    return ends[0], ends[1]

@@ -106,7 +106,6 @@ def _run(stage: Stage, context: Context, reads: set[str]) -> None:
     folder = context.folder
     with atomic.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _clean(folder)
     begin = {"stage": stage.name, "version": stage.version, "fingerprint": context.fingerprint}
     atomic.write_json(folder / "begin.json", begin)
     started = time.monotonic()
@@ -120,13 +119,6 @@ def _run(stage: Stage, context: Context, reads: set[str]) -> None:
     atomic.write_json(folder / "done.json", {**begin, "files": manifest(folder)})
     for line in report.warnings:
         context.around.progress.warn(f"{stage.name}: {line}")
-
-
-def _clean(folder: Path) -> None:
-    """Removes what a killed process left half-written."""
-    for left in folder.glob(f"{atomic.TEMPORARY}*"):
-        if left.is_file():
-            left.unlink()
 
 
 def manifest(folder: Path) -> dict[str, dict[str, Any]]:

@@ -59,7 +59,7 @@ def answer(found: Found, question: Question, progress: Progress) -> Report:
     folder = question.output or _new_folder(found)
     with atomic.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    report = write(folder, {"tuned": scored}, rows)
+    report = write(folder, {"tuned": scored}, rows, recipe.evaluate.bootstrap)
     told = {**report.figures, "model": _name(found, question), "on": question.on}
     told["output"] = str(folder)
     atomic.write_json(folder / "report.json", {**told, "summary": report.summary})

@@ -35,7 +35,7 @@ def _run(context: Context) -> Report:
     if recipe.evaluate.base:
         around.progress.say("evaluate: the base model")
         scored["base"] = _of_base(context, tuned, arguments)
-    return write(context.folder, scored, rows)
+    return write(context.folder, scored, rows, recipe.evaluate.bootstrap)
 
 
 def _of_base(
@@ -68,44 +68,49 @@ def prepare(recipe: View, split: str, tokenizer: Any, place: Place) -> tuple[Tes
 
 
 def write(
-    folder: Any, scored: dict[str, tuple[list[Prediction], list[Metric]]], rows: TestSet
+    folder: Any,
+    scored: dict[str, tuple[list[Prediction], list[Metric]]],
+    rows: TestSet,
+    resamples: int,
 ) -> Report:
     """Writes predictions.jsonl; the report has a line for each figure, before and after."""
     from ftune.evaluate import predictions, scoreboard
+    from ftune.evaluate.resampling import SEED
 
     tuned, metrics = scored["tuned"]
     before = scored.get("base", ([], []))
     predictions.write(folder / "predictions.jsonl", tuned, before[0])
-    lines = scoreboard.compare(before[1], metrics)
+    lines = scoreboard.compare(before[1], metrics, resamples)
     figures = {
         "metrics": [
             {
                 "name": line.name,
                 "base": line.before,
                 "tuned": line.after,
+                "base_interval": line.before_interval,
+                "tuned_interval": line.after_interval,
+                "p": line.p,
                 "unit": line.unit,
                 "signature": line.signature,
-                "higher_is_better": better,
+                "higher_is_better": line.higher_is_better,
             }
-            for line, better in zip(lines, _directions(lines, metrics, before[1]), strict=True)
+            for line in lines
         ],
         "rows": len(rows.tokens),
         "prompts": len(rows.prompts),
         "cut": sum(p.finish == "length" for p in tuned),
         "ledger": rows.ledger,
+        "bootstrap": {"resamples": resamples, "seed": SEED} if resamples else None,
     }
     summary = tuple(_line(line) for line in lines)
     warnings = _warnings(tuned)
     return Report("evaluate", figures, summary, warnings)
 
 
-def _directions(lines: Sequence[Any], *metrics: Sequence[Metric]) -> list[bool]:
-    known = {(m.name, m.signature): m.higher_is_better for group in metrics for m in group}
-    return [known[line.name, line.signature] for line in lines]
-
-
 def _line(line: Any) -> str:
     after = "-" if line.after is None else f"{line.after:.4g}"
+    if line.after_interval:
+        after += " (95%: {:.4g} to {:.4g})".format(*line.after_interval)
     if line.before is None:
         return f"{line.name}: {after}"
     return f"{line.name}: {line.before:.4g} -> {after}"

@@ -16,9 +16,9 @@ def hooks(recipe: View, model: Any) -> Any:
     from ftune.train.hooks import Hooks
 
     method = METHODS.load(recipe.tune.name)
-    found = {name: partial(getattr(method, name), model) for name in ON_MODEL if hasattr(method, name)}
+    found = {
+        name: partial(getattr(method, name), model) for name in ON_MODEL if hasattr(method, name)
+    }
     if hasattr(method, "parameter_groups"):
-        found["groups"] = partial(
-            method.parameter_groups, model, recipe.tune.config, recipe.train
-        )
+        found["groups"] = partial(method.parameter_groups, model, recipe.tune.config, recipe.train)
     return Hooks(**found)

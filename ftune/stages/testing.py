@@ -75,7 +75,7 @@ def measure(
         stop_between(stop, "the evaluation was complete")
 
     wanted = needs(asking.chosen)
-    if "text" in wanted:
+    if wanted & {"text", "answers"}:
         predictions = list(
             generate(
                 model,

@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ftune import environment
-from ftune.errors import Interrupted
+from ftune.errors import Interrupted, RunError
 from ftune.recipe.reading import Loaded
 from ftune.recipe.resolved import to_yaml
 from ftune.recipe.unread import unread
-from ftune.run import atomic, directory, machine
+from ftune.run import atomic, directory, leftovers, machine
 from ftune.run.directory import RunDirectory
 from ftune.run.lock import locked
 from ftune.run.pipeline import fingerprints, run_stages
@@ -51,6 +52,7 @@ def train_recipe(loaded: Loaded, wish: Wish, progress: Progress) -> RunDirectory
         run = choose(Path(recipe.runs_dir), recipe.name, prints["train"], wish.fresh)
         with locked(run.folder):
             progress.say(f"run directory: {run}")
+            leftovers.remove(run.folder)
             _begin(run, loaded, prints["train"], progress)
             around = Surroundings(run, place, progress, stop, {"group": group})
 
@@ -133,11 +135,15 @@ def _keep_record(run: RunDirectory, work: Callable[[], object]) -> None:
     try:
         work()
     except Interrupted as error:
-        note("interrupted", str(error))
-        write_run_report(run.folder)
+        try:
+            note("interrupted", str(error))
+            write_run_report(run.folder)
+        except RunError as second:  # the record is missing, not what was saved
+            raise Interrupted(f"{error}; {second}", error.exit_code) from error
         raise
     except BaseException as error:
-        note("failed", f"{type(error).__name__}: {error}")
+        with suppress(RunError):  # on a full disk the first error says more
+            note("failed", f"{type(error).__name__}: {error}")
         raise
     note("done")
     write_run_report(run.folder)

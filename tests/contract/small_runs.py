@@ -75,8 +75,8 @@ def make_model(folder: Path, **options: Any) -> Path:
 
     shape = {
         "vocab_size": 2048,
-        "hidden_size": 16,
-        "intermediate_size": 32,
+        "hidden_size": 32,
+        "intermediate_size": 64,
         "num_hidden_layers": 1,
         "num_attention_heads": 2,
         "num_key_value_heads": 1,

@@ -26,6 +26,9 @@ def test_there_are_metrics() -> None:
     assert {"rouge", "bleu", "chrf", "exact_match", "accuracy", "perplexity", "token_loss"} <= set(
         METRICS.names()
     )
+    assert {"ter", "meteor", "distinct_n", "length", "repetition", "classification"} <= set(
+        METRICS.names()
+    )
 
 
 @each
@@ -38,7 +41,7 @@ def test_it_is_light_and_described(name: str) -> None:
     assert done.stdout.strip() == ""
     assert METRICS.help(name).endswith((".", ")"))
     module = METRICS.load(name)
-    assert module.NEEDS in {"text", "likelihood"}
+    assert module.NEEDS in {"text", "answers", "likelihood"}
     assert issubclass(module.Config, Section)
     for key, field in module.Config.model_fields.items():
         assert field.description, f"{name}.{key} has no docstring"
@@ -63,22 +66,45 @@ def test_figures(name: str) -> None:
 
 
 @each
+def test_figures_are_made_of_their_rows(name: str) -> None:
+    module = METRICS.load(name)
+    for figure in module.score(ROWS, module.Config()):
+        if figure.rows is None:
+            assert name == "distinct_n", "no other metric is without rows"
+            continue
+        values = figure.rows.values
+        assert len(values) == len(ROWS)
+        whole = figure.rows.combine([sum(column) for column in zip(*values, strict=True)])
+        assert whole == pytest.approx(figure.value)
+        [alone] = [m for m in module.score(ROWS[1:], module.Config()) if m.name == figure.name]
+        if name != "classification":  # whose labels are those of all rows
+            assert figure.rows.combine(list(values[1])) == pytest.approx(alone.value)
+
+
+@each
 def test_nothing_and_unfit_rows_are_refused(name: str) -> None:
     module = METRICS.load(name)
     with pytest.raises(DataError, match=r"data\.test: .*" + name):
         module.score([], module.Config())
+    bare = [Prediction(7, "asked", "said", (), "b.jsonl")]
+    if module.NEEDS == "answers":
+        assert module.score(bare, module.Config())
+        return
     with pytest.raises(DataError, match=name):
-        module.score([Prediction(7, "asked", "said", (), "b.jsonl")], module.Config())
+        module.score(bare, module.Config())
 
 
 @each
 def test_perfect_answers_are_best(name: str) -> None:
     module = METRICS.load(name)
-    text = "the cat sat on the mat today"
-    best = [Prediction(1, "?", text, (text,), "c", "stop", 7, 0.0, 7, 28)]
-    worst = [Prediction(1, "?", "zzz", (text,), "c", "stop", 1, 70.0, 7, 28)]
+    texts = ("the cat sat on the mat today", "the cat sat on the cat sat on the cat")
+    best = [Prediction(1, "?", text, (text,), "c", "stop", 7, 0.0, 7, 28) for text in texts]
+    worst = [Prediction(1, "?", "zzz", (text,), "c", "stop", 1, 70.0, 7, 28) for text in texts]
     for good, bad in zip(
         module.score(best, module.Config()), module.score(worst, module.Config()), strict=True
     ):
-        assert (good.value > bad.value) == good.higher_is_better
         assert good.value != bad.value
+        if good.higher_is_better is None:
+            assert name in {"distinct_n", "length", "repetition"}, "these only describe"
+        else:
+            assert (good.value > bad.value) == good.higher_is_better

@@ -53,7 +53,10 @@ def test_the_hook_works(home: Path) -> None:
 
 def test_a_training_on_local_files(home: Path) -> None:
     """HF_HUB_OFFLINE is not set: nobody has to say that there is nothing to ask."""
-    metrics = "evaluate.metrics=[rouge, bleu, chrf, exact_match, accuracy, perplexity, token_loss]"
+    metrics = (
+        "evaluate.metrics=[rouge, bleu, chrf, exact_match, accuracy, perplexity, token_loss, ter, "
+        "meteor, classification, distinct_n, length, repetition]"
+    )
     ended = run(home, "train", "recipe.yaml", "-o", metrics, "-o", "train.max_steps=2")
     assert ended.returncode == 0, ended.stderr
     assert "NETWORK" not in ended.stderr

@@ -13,13 +13,48 @@ from typing import Any
 import pytest
 
 from ftune import registry
-from ftune.model import adapters, devices, sizes
+from ftune.errors import ModelError
+from ftune.model import adapters, devices, merging, sizes
+from ftune.model.attaching import keeps_base
 from ftune.model.loading import Loaded, load_model, load_tokenizer
 from ftune.recipe.schema import Model, Quantization
 
 # What a method's Config and base need besides the defaults; a method not named here needs nothing.
+FOUR = {"quantization": Quantization(load_in_4bit=True)}
+EIGHT = {"quantization": Quantization(load_in_8bit=True)}
+# Methods that can't stand on the models here as they are; each is tested below by itself.
+APART = {"qlora": "needs 4 bits", "bitfit": "needs biases"}
+NOT_QUANTIZED = {"full", "freeze"}
+NETS = {"p_tuning", "prefix_tuning"}  # saved without what made them
+SOFT = "a soft prompt can't be merged"
+NOT_MERGED = {
+    **dict.fromkeys(("prompt_tuning", "p_tuning", "prefix_tuning", "p_tuning_v2"), SOFT),
+    "full": "there is nothing to merge",
+}
+PLAIN = [name for name in registry.METHODS.names() if name not in APART]
 CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-    *((name, {}, {}) for name in registry.METHODS.names() if name != "qlora"),
+    *(
+        (name, {}, keys)
+        for name in registry.METHODS.names()
+        if name not in {*APART, *NOT_QUANTIZED, "lora", "prompt_tuning"}
+        for keys in (FOUR, EIGHT)
+    ),
+    ("lora", {"rank_pattern": {"q_proj": 4}, "alpha_pattern": {".*down_proj": 7}}, {}),
+    ("lora", {"loraplus_lr_ratio": 16.0}, {}),
+    ("adalora", {"init_r": 3, "target_r": 1, "target_modules": ("v_proj",)}, {}),
+    ("vera", {"r": 8, "save_projection": False, "target_modules": ("up_proj", "q_proj")}, {}),
+    ("ia3", {"target_modules": ("q_proj", "up_proj"), "feedforward_modules": ("up_proj",)}, {}),
+    ("ia3", {"target_modules": "all-linear"}, {}),
+    ("oft", {"oft_block_size": 8, "coft": True, "block_share": True}, {}),
+    ("oft", {"use_cayley_neumann": False, "module_dropout": 0.5}, {}),
+    ("boft", {"boft_block_size": 8, "target_modules": ("v_proj",), "boft_dropout": 0.2}, {}),
+    ("layernorm", {"target_modules": ("input_layernorm",)}, {}),
+    ("p_tuning", {"encoder_reparameterization_type": "LSTM", "encoder_hidden_size": 16}, {}),
+    ("p_tuning_v2", {"num_virtual_tokens": 3, "init_text": "Once upon"}, {}),
+    ("prefix_tuning", {"num_virtual_tokens": 3, "encoder_hidden_size": 16}, {}),
+    ("freeze", {"last_layers": 0, "layers": (0,)}, {}),
+    ("freeze", {"last_layers": 0, "pattern": r".*norm.*"}, {}),
+    ("freeze", {"pattern": r".*embed_tokens.*"}, {"add_tokens": ("<|new|>",)}),
     ("lora", {"use_rslora": True, "init_lora_weights": "gaussian", "r": 3}, {}),
     ("lora", {"use_dora": True, "lora_dropout": 0.1}, {}),
     ("lora", {"init_lora_weights": "pissa"}, {}),
@@ -55,6 +90,30 @@ def base(path: str, **keys: Any) -> Loaded:
     return load_model(model, load_tokenizer(model))
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Folders of two tiny models: one like Llama, and one whose layers all have biases."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(5)
+    ends: dict[str, Any] = {"vocab_size": 2048, "bos_token_id": 1, "eos_token_id": 2}
+    llama = LlamaConfig(
+        **ends, hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=64, initializer_range=0.2,
+    )  # fmt: skip
+    gpt2 = GPT2Config(
+        **ends, n_embd=16, n_layer=2, n_head=2, n_positions=64, initializer_range=0.5
+    )  # fmt: skip
+    found = {}
+    for name, model in {"llama": LlamaForCausalLM(llama), "gpt2": GPT2LMHeadModel(gpt2)}.items():
+        folder = tmp_path_factory.mktemp(name)
+        model.save_pretrained(folder)
+        load_tokenizer(Model(name_or_path="ftune:tiny")).save_pretrained(folder)
+        found[name] = str(folder)
+    return found
+
+
 def step(model: Any, ids: Any) -> dict[str, Any]:
     """One backward pass and a large step on it; returns the gradients."""
     import torch
@@ -85,8 +144,35 @@ def path(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("shared") / "models" / request.param)
 
 
+@pytest.mark.parametrize("method", PLAIN)
+def test_trains_saves_and_loads(path: str, method: str, tmp_path: Path) -> None:
+    check_trains_saves_and_loads(path, method, {}, {}, tmp_path)
+
+
 @pytest.mark.parametrize(("method", "keys", "model_keys"), CASES, ids=str)
-def test_trains_saves_and_loads(
+def test_with_other_keys(
+    made: dict[str, str],
+    method: str,
+    keys: dict[str, Any],
+    model_keys: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    check_trains_saves_and_loads(made["llama"], method, keys, model_keys, tmp_path)
+
+
+@pytest.mark.parametrize("method", [*PLAIN, "bitfit"])
+def test_on_a_model_with_biases(made: dict[str, str], method: str, tmp_path: Path) -> None:
+    if method in ("oft", "boft"):  # PEFT has them for plain linear layers only
+        extension = registry.METHODS.load(method)
+        loaded = base(made["gpt2"])
+        config = extension.Config(**{f"{method}_block_size": 8})
+        with pytest.raises(ModelError, match=r"Conv1D.* is not supported"):
+            extension.attach(loaded.model, config, loaded.tokenizer)
+        return
+    check_trains_saves_and_loads(made["gpt2"], method, {}, {}, tmp_path)
+
+
+def check_trains_saves_and_loads(
     path: str, method: str, keys: dict[str, Any], model_keys: dict[str, Any], tmp_path: Path
 ) -> None:
     import torch
@@ -111,6 +197,9 @@ def test_trains_saves_and_loads(
 
     expected = logits(model, ids)
     assert (expected[:, -12:] - before).abs().max() > 1e-3  # it did learn something
+    if keeps_base(model):
+        with model.disable_adapter():
+            assert torch.equal(logits(model, ids), before)
     adapters.save(
         model, tmp_path / "out", base=loaded.identity, tokenizer=loaded.tokenizer, method=method
     )
@@ -118,11 +207,26 @@ def test_trains_saves_and_loads(
     assert not any(p.requires_grad for p in again.parameters())
     torch.testing.assert_close(logits(again, ids), expected, rtol=0, atol=1e-5)
 
-    more = adapters.load(base(path, **model_keys), tmp_path / "out", trainable=True)
-    assert {n for n, p in more.named_parameters() if p.requires_grad} == trainable
+    if method in NETS:
+        with pytest.raises(ModelError, match="without the net"):
+            adapters.load(base(path, **model_keys), tmp_path / "out", trainable=True)
+    else:
+        more = adapters.load(base(path, **model_keys), tmp_path / "out", trainable=True)
+        assert {n for n, p in more.named_parameters() if p.requires_grad} == trainable
     if method != "full" and not keys.get("init_lora_weights"):
         fresh = base(path, **model_keys).model
         assert all(torch.equal(frozen[n], p) for n, p in fresh.named_parameters())
+    check_merge(path, method, model_keys, tmp_path)
+
+
+def check_merge(path: str, method: str, model_keys: dict[str, Any], folder: Path) -> None:
+    """It is merged with its proof, or refused with the reason."""
+    section = Model(name_or_path=path, device="cpu", **model_keys)
+    if method in NOT_MERGED:
+        with pytest.raises(ModelError, match=NOT_MERGED[method]):
+            merging.merge(section, folder / "out", folder / "merged")
+        return
+    assert merging.merge(section, folder / "out", folder / "merged").holds
 
 
 def test_state_restores_every_trained_tensor(path: str) -> None:

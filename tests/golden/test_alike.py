@@ -1,80 +1,54 @@
-"""The same rows, split into batches otherwise or packed, train the same weights.
+"""The same rows, split into batches otherwise, padded, packed, or over processes, train alike.
 
-With plain SGD: AdamW divides by the gradient's size, so where that is next to nothing it makes a
-whole step of a difference in the last digit.
+The classes and their bounds are those of ``make alike`` (tests/alike.py), here on real rows.
 """
 
 from __future__ import annotations
 
-import itertools
+from pathlib import Path
 
+import alike
 import pytest
-import safetensors.numpy
 from commands import curve
 
 pytestmark = pytest.mark.golden
 
-STEPS = 10
-SHORT = (
-    "train.per_device_train_batch_size=8",
-    f"train.max_steps={STEPS}",
-    "train.logging_steps=1",
-    "train.optim=sgd",
-    "train.learning_rate=1.0",
-    "evaluate.metrics=[]",
-    "data.test=[]",
-    "evaluate.group_references=false",
-    "data.eval=[]",
-    "train.eval_steps=null",
-)
-SPLITS = ((8, 1), (4, 2), (1, 8))
-# As 8 rows are a whole epoch, every step has the same rows, packed into fewer lines or not.
-EIGHT = (
-    "data.train[0].max_rows=8",
-    "data.train[0].weight=1",
-    "train.per_device_train_batch_size=8",
-)
+SHORT = (*alike.COMMON, "train.learning_rate=1.0", "evaluate.group_references=false")
 
 
-def compare(warm, recipe, tmp_path, variants):
-    """Trains all variants; the largest differences of their loss lines and weights."""
+def overrides(way: alike.Way, name: str) -> list[str]:
+    kept = {o.partition("=")[0]: o for o in (*SHORT, *way.overrides, f"name={name}")}
+    return list(kept.values())
+
+
+def check(runs: list[Path]) -> None:
+    losses = [line["loss"] for line in curve(runs[0])]
+    assert losses[-1] < losses[0] - 0.3
+    for run in runs[1:]:
+        found = alike.compare(runs[0], run)
+        print(found)
+        assert found.holds, found
+
+
+@pytest.mark.parametrize("name", ["order", "batch", "padding", "packing", "checkpointing"])
+def test_one_process(warm, recipe, tmp_path, name):
     runs = []
-    for number, overrides in enumerate(variants):
-        name = f"name=v{number}"
-        warm.run(tmp_path, "train", *recipe("lora", *SHORT, *overrides, name))
-        run = tmp_path / f"runs/v{number}/001"
-        adapter = run / "train/adapter/adapter_model.safetensors"
-        runs.append((curve(run), safetensors.numpy.load_file(adapter)))
-    losses = [[line["loss"] for line in lines] for lines, _ in runs]
-    assert all(len(each) == STEPS for each in losses)
-    assert losses[0][-1] < losses[0][0] - 0.3
-    for (one, weights), (other, others) in itertools.combinations(runs, 2):
-        for key in ("step", "rows", "tokens", "trained_tokens", "learning_rate"):
-            assert [x[key] for x in one] == [x[key] for x in other], key
-        residual = [x["loss"] - y["loss"] for x, y in zip(one, other, strict=True)]
-        assert max(map(abs, residual)) < 5e-6
-        assert abs(sum(residual) / STEPS) < 2e-6
-        assert weights.keys() == others.keys()
-        largest = max(float(abs(weights[k] - others[k]).max()) for k in weights)
-        print(f"largest differences: loss {max(map(abs, residual)):.1e}, weights {largest:.1e}")
-        assert largest < 1e-6
-    return losses
+    for number, way in enumerate(alike.CLASSES[name]):
+        warm.run(tmp_path, "train", *recipe("lora", *overrides(way, f"v{number}")))
+        runs.append(tmp_path / f"runs/v{number}/001")
+    check(runs)
 
 
-def test_batches_and_accumulation(warm, recipe, tmp_path):
-    compare(
-        warm,
-        recipe,
-        tmp_path,
-        [
-            (
-                f"train.per_device_train_batch_size={size}",
-                f"train.gradient_accumulation_steps={steps}",
-            )
-            for size, steps in SPLITS
-        ],
-    )
-
-
-def test_packing(warm, recipe, tmp_path):
-    compare(warm, recipe, tmp_path, [EIGHT, (*EIGHT, "data.packing=true")])
+def test_two_processes(warm, recipe, tmp_path):
+    runs = []
+    for number, way in enumerate(alike.CLASSES["processes"][:2]):
+        arguments = ["train", *recipe("lora", *overrides(way, f"v{number}"))]
+        if way.processes == 1:
+            warm.run(tmp_path, *arguments)
+        else:
+            alike.launch([*arguments, "-o", f"runs_dir={tmp_path}/runs"], way)
+        runs.append(tmp_path / f"runs/v{number}/001")
+    check(runs)
+    # One run directory, written by one process.
+    assert [p.name for p in (tmp_path / "runs/v1").iterdir()] == ["001"]
+    assert (runs[1] / "report.md").is_file()

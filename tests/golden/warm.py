@@ -2,8 +2,8 @@
 
 Reads requests as JSON lines on standard input: {"start": [arguments], "cwd", "out", "err"} answers
 with the child's pid, {"ended": pid} with 1 or 0, {"wait": pid} with its exit code (negative: the
-signal that ended it). Only modules are imported before a fork, and nothing is computed: a fork after
-threads began could hang.
+signal that ended it). Only modules are imported before a fork, and nothing is computed: a fork
+after threads began could hang.
 """
 
 from __future__ import annotations

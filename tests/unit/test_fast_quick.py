@@ -178,6 +178,15 @@ def test_the_model_comes_back_as_it_was():
     assert paths_of(model).needs_padding_mask
 
 
+def test_inside_itself_it_changes_nothing_more():
+    model = base()
+    with quick(model) as outer:
+        with quick(model) as inner:
+            assert inner is outer
+        assert paths_of(model) is outer
+    assert paths_of(model) is not outer
+
+
 def test_it_also_comes_back_after_an_error():
     model = base()
     with pytest.raises(KeyError), quick(model):

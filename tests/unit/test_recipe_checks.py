@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from recipe_texts import GOOD, said
 
-from ftune.recipe import checks, names
+from ftune.recipe import checks, methods, names
 
 FOUR = "model.quantization.load_in_4bit=true"
 EIGHT = "model.quantization.load_in_8bit=true"
@@ -28,6 +28,25 @@ WRONG = {
     ("tune.method=prompt_tuning", "data.packing=true"): "-o data.packing: prompt_tuning puts",
     ("tune.method=prompt_tuning", "model.add_tokens=[<a>]"): "-o model.add_tokens: prompt_tuning "
     "leaves all embeddings",
+    ("tune.method=freeze", EIGHT): "-o tune.method: freeze trains weights of the layers",
+    **{
+        (f"tune.method={name}", "data.packing=true"): f"-o data.packing: {name} puts"
+        for name in ("prefix_tuning", "p_tuning", "p_tuning_v2")
+    },
+    **{
+        (f"tune.method={name}", "train.gradient_checkpointing=true"): "-o train."
+        f"gradient_checkpointing: {name} hands"
+        for name in ("prefix_tuning", "p_tuning_v2")
+    },
+    ("tune.method=ia3", "model.add_tokens=[<a>]"): "-o model.add_tokens: ia3 leaves all",
+    ("tune.method=adalora", "distributed.mixed_precision=fp16"): "-o distributed."
+    "mixed_precision: adalora ranks",
+    ("tune={method: adalora, init_r: 8}",): "-o tune: tune.init_r: 8 must be above tune.target_r",
+    ("tune={method: oft, eps: 0.1}",): "-o tune: tune.eps has no effect without coft",
+    (
+        "tune={method: p_tuning, encoder_dropout: 0.1}",
+    ): "-o tune: tune.encoder_dropout has no effect",
+    ("tune={method: freeze, last_layers: 0}",): "-o tune: tune.last_layers: 0 leaves nothing",
     ("tune.method=full", "model.dtype=float16", "distributed.mixed_precision=fp16"): "-o model."
     "dtype: full tuning under",
     ("train.load_best_model_at_end=true",): "-o train.load_best_model_at_end: needs held-out rows",
@@ -61,6 +80,8 @@ WRONG = {
     "rouge is there already",
     (TESTED,): "-o data.test: is never scored without evaluate.metrics",
     ("evaluate.group_references=true",): "-o evaluate.group_references: has no effect",
+    ("evaluate.bootstrap=0",): "-o evaluate.bootstrap: has no effect without evaluate.metrics",
+    (TESTED, "evaluate.metrics=[bleu]", "evaluate.bootstrap=99"): "-o evaluate.bootstrap: 99 draws",
     ("evaluate.generation.temperature=0.5",): "-o evaluate.generation.temperature: has no effect "
     "without sampling; set do_sample: true",
     ("evaluate.generation.top_k=5",): "-o evaluate.generation.top_k: has no effect",
@@ -77,11 +98,18 @@ RIGHT = [
     (EIGHT, "model.quantization.llm_int8_threshold=5"),
     ("tune.method=qlora", FOUR),
     ("tune.method=full",),
+    ("tune={method: oft, eps: 0.1, coft: true}",),
+    ("tune={method: p_tuning, encoder_dropout: 0.1, encoder_reparameterization_type: LSTM}",),
+    ("tune={method: freeze, last_layers: 0, layers: [0]}",),
+    ("tune={method: lora, rank_pattern: {q_proj: 4}, alpha_pattern: {'.*down_proj': 8}}",),
+    ("tune.method=bitfit", FOUR),
     (HELD, "train.load_best_model_at_end=true", "train.early_stopping_patience=2"),
     ("train.lr_scheduler_type=constant_with_warmup", "train.warmup_steps=2"),
     ("train.tokens_per_batch=4096", "data.packing=true"),
     ("train.optim=paged_adamw_8bit", "train.adam_beta2=0.9"),
     (TESTED, "evaluate.metrics=[rouge, bleu]", "evaluate.group_references=true"),
+    (TESTED, "evaluate.metrics=[ter]", "evaluate.bootstrap=100"),
+    (TESTED, "evaluate.metrics=[ter]", "evaluate.bootstrap=0"),
     ("evaluate.generation.do_sample=true", "evaluate.generation.temperature=0.5"),
     ("evaluate.generation.num_beams=2",),
     ("data.train[0].weight=0.5", "data.train[0].max_rows=3"),
@@ -101,7 +129,7 @@ def test_right(overrides: tuple[str, ...], tmp_path: Path) -> None:
     assert said(GOOD, tmp_path, *overrides) == []
 
 
-@pytest.mark.parametrize("module", [checks, names])
+@pytest.mark.parametrize("module", [checks, methods, names])
 def test_every_rule_is_run(module: object) -> None:
     functions = {
         f

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from recipe_texts import GOOD, load, said
 
+from ftune.recipe.reading import load_recipe
+
 ROWS = "ftune:quickstart/train.jsonl"
 NAMES = {
     "../x": "holds a /",
@@ -109,7 +111,7 @@ def test_templates(name: str, tmp_path: Path) -> None:
 
 MODELS = {
     "ftune:tinny": "'ftune:tinny' does not ship with ftune; write ftune:tiny",
-    "./gone": "there is no folder ./gone",
+    "./gone": "there is no folder",
     "~nobody-at-all/x": "there is no folder ~nobody-at-all/x",
     "a b": "is neither a folder that is there nor a hub id",
     "a/b/c": "is neither a folder that is there nor a hub id",
@@ -136,3 +138,26 @@ def test_folder_of_runs(tmp_path: Path) -> None:
     for path in ('""', '"a\\0b"', str(tmp_path / "file")):
         assert len(said(GOOD, tmp_path, f"runs_dir={path}")) == 1
     assert said(GOOD, tmp_path, f"runs_dir={tmp_path}/new/deep") == []
+
+
+@pytest.mark.parametrize("written", ["models/tiny", "./models/tiny", "../home/models/tiny"])
+def test_a_models_relative_path_starts_at_the_recipes_folder(tmp_path: Path, written: str) -> None:
+    (tmp_path / "home" / "models" / "tiny").mkdir(parents=True)
+    recipe = tmp_path / "home" / "r.yaml"
+    recipe.write_text(
+        f"model: {{name_or_path: {written}}}\n"
+        "data:\n  train: [{path: 'ftune:quickstart/train.jsonl', format: alpaca}]\n"
+        "tune: {method: lora}\ntrain: {}\n"
+    )
+    found = load_recipe(recipe).recipe.model.name_or_path
+    assert found == str(tmp_path / "home" / "models" / "tiny")
+
+
+def test_a_hub_id_stays_one_where_there_is_no_such_folder(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(
+        "model: {name_or_path: owner/name}\n"
+        "data:\n  train: [{path: 'ftune:quickstart/train.jsonl', format: alpaca}]\n"
+        "tune: {method: lora}\ntrain: {}\n"
+    )
+    assert load_recipe(recipe).recipe.model.name_or_path == "owner/name"

@@ -93,7 +93,7 @@ CHANGES = {
     ("name_or_path: ftune:tiny", 'name_or_path: ""'): "2:17: model.name_or_path is empty; "
     "write a text",
     ("name_or_path: ftune:tiny", "dtype: bf16"): [
-        "1:1: model.name_or_path is missing; add name_or_path: under model (a hub id, a local",
+        "1:1: model.name_or_path is missing; add name_or_path: under model (a hub id, a folder",
         "2:10: model.dtype must be one of auto, float32, bfloat16, float16, got text 'bf16'; "
         "did you mean bfloat16?",
     ],
@@ -118,7 +118,7 @@ CHANGES = {
     "number, got text 'rows.jsonl'; write [{path: ..., format: ...}]",
     ("format: alpaca", "format: alpaca\n  eval: [{path: 1, format: text}]"): "7:17: "
     "data.eval[0].path must be text",
-    ("  method: lora", "  r: 8"): "7:1: tune.method is missing; add method: full | lora",
+    ("  method: lora", "  r: 8"): "7:1: tune.method is missing; add method: adalora | bitfit",
     ("tune:\n  method: lora", "tune: lora"): "7:7: tune must be keys, got text 'lora'; "
     "write {method: lora}",
     ("tune:\n  method: lora\n", ""): "1:1: tune is missing; add tune: at the left edge",
@@ -133,7 +133,7 @@ CHANGES = {
     ("method: lora", "method: lora\n  init_lora_weights: yes"): "9:22: tune.init_lora_weights must "
     "be one of true, gaussian",
     ("method: lora", "method: full\n  r: 8"): "9:3: tune.r is not a key of tune with this method, "
-    "but with lora, qlora; remove it or change method",
+    "but with lora, qlora, vera; remove it or change method",
     ("model:", "evaluate: {metrics: rouge}\nmodel:"): "1:21: evaluate.metrics must be a list, got "
     "text 'rouge'; write [rouge]",
     ("model:", "evaluate: {metrics: [rogue]}\ndata2: x\nmodel:"): [

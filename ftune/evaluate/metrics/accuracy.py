@@ -14,6 +14,7 @@ from pydantic import Field
 from ftune import __version__
 from ftune.evaluate.normalizing import Normalization, extract, normalize
 from ftune.evaluate.references import need_references
+from ftune.evaluate.rowwise import mean
 from ftune.types import Metric, Prediction
 
 NEEDS = "text"
@@ -41,19 +42,19 @@ def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:
     rights = [{_plain(r, config) for r in p.references} for p in predictions]
     labels = {normalize(label, config) for label in config.labels}.union(*rights) - {""}
     ordered = sorted(labels, key=lambda label: (-len(label), label))
-    hits = unnamed = 0
-    for prediction, right in zip(predictions, rights, strict=True):
-        named = named_label(_plain(prediction.text, config), ordered)
-        unnamed += named is None
-        hits += named in right
+    named = [named_label(_plain(p.text, config), ordered) for p in predictions]
+    hits = [label in right for label, right in zip(named, rights, strict=True)]
+    unnamed = [label is None for label in named]
     signature = (
         f"match:label-at-start|labels:{len(ordered)}|{config.described()}"
         f"|rows:{len(predictions)}|version:ftune-{__version__}"
     )
     percent = 100 / len(predictions)
     return [
-        Metric("accuracy", hits * percent, "%", signature),
-        Metric("accuracy_no_label", unnamed * percent, "%", signature, higher_is_better=False),
+        Metric("accuracy", sum(hits) * percent, "%", signature, rows=mean(hits, 100)),
+        Metric(
+            "accuracy_no_label", sum(unnamed) * percent, "%", signature, False, mean(unnamed, 100)
+        ),
     ]
 
 

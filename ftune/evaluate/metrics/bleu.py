@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ftune.evaluate.references import need_references, ragged
+from ftune.evaluate.references import need_references
+from ftune.evaluate.rowwise import corpus
 from ftune.recipe.base import Section
 from ftune.types import Metric, Prediction
 
@@ -38,5 +39,5 @@ def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:
     scorer = BLEU(
         lowercase=config.lowercase, tokenize=config.tokenize, effective_order=False, force=True
     )
-    value = scorer.corpus_score([p.text for p in predictions], ragged(predictions)).score
-    return [Metric("bleu", float(value), "", str(scorer.get_signature()))]
+    value, rows = corpus(scorer, predictions)
+    return [Metric("bleu", value, "", str(scorer.get_signature()), rows=rows)]

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ftune.evaluate.references import need_references, ragged
+from ftune.evaluate.references import need_references
+from ftune.evaluate.rowwise import corpus
 from ftune.recipe.base import Section
 from ftune.types import Metric, Prediction
 
@@ -34,6 +35,6 @@ def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:
 
     need_references(predictions, "chrf")
     scorer = CHRF(word_order=config.word_order, lowercase=config.lowercase)
-    value = scorer.corpus_score([p.text for p in predictions], ragged(predictions)).score
+    value, rows = corpus(scorer, predictions)
     name = "chrf++" if config.word_order else "chrf"
-    return [Metric(name, float(value), "", str(scorer.get_signature()))]
+    return [Metric(name, value, "", str(scorer.get_signature()), rows=rows)]

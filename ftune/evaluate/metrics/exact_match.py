@@ -11,6 +11,7 @@ from ftune import __version__
 from ftune.errors import DataError
 from ftune.evaluate.normalizing import Normalization, extract, normalize
 from ftune.evaluate.references import need_references
+from ftune.evaluate.rowwise import mean
 from ftune.types import Metric, Prediction
 
 NEEDS = "text"
@@ -28,7 +29,7 @@ def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:
             ``pattern`` finds something.
     """
     need_references(predictions, "exact_match")
-    hits = 0
+    hits: list[bool] = []
     for prediction in predictions:
         found = [extract(reference, config) for reference in prediction.references]
         wanted = {normalize(text, config) for text in found if text is not None}
@@ -39,6 +40,7 @@ def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:
                 f"{prediction.references[0][:80]!r}; correct the pattern or the row"
             )
         answer = extract(prediction.text, config)
-        hits += answer is not None and normalize(answer, config) in wanted
+        hits.append(answer is not None and normalize(answer, config) in wanted)
     signature = f"{config.described()}|rows:{len(predictions)}|version:ftune-{__version__}"
-    return [Metric("exact_match", 100 * hits / len(predictions), "%", signature)]
+    value = 100 * sum(hits) / len(predictions)
+    return [Metric("exact_match", value, "%", signature, rows=mean(hits, 100))]

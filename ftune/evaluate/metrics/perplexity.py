@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ftune import __version__
 from ftune.errors import RunError
-from ftune.evaluate.scoring import total_loss
+from ftune.evaluate.scoring import loss_rows, total_loss
 from ftune.recipe.base import Section
 from ftune.types import Metric, Prediction
 
@@ -33,4 +33,5 @@ def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:  #
     if mean > math.log(1e300):
         raise RunError(f"perplexity: a mean loss of {mean:,.0f} nats; the model is broken")
     signature = f"per:token|tokenizer:dependent|{total.described()}|version:ftune-{__version__}"
-    return [Metric("perplexity", math.exp(mean), "", signature, higher_is_better=False)]
+    rows = loss_rows(predictions, lambda loss, tokens, _: math.exp(loss / tokens))
+    return [Metric("perplexity", math.exp(mean), "", signature, False, rows)]

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from ftune.errors import DataError
 from ftune.evaluate.references import need_references
+from ftune.evaluate.rowwise import mean
 from ftune.recipe.base import Section
 from ftune.types import Metric, Prediction
 
@@ -48,14 +49,12 @@ def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:
             "use chrf, or bleu with a tokenizer for this script"
         )
     scorer = RougeScorer(list(config.types), use_stemmer=config.use_stemmer)
-    totals = dict.fromkeys(config.types, 0.0)
-    for prediction in predictions:
-        best = scorer.score_multi(prediction.references, prediction.text)
-        for kind in totals:
-            totals[kind] += float(best[kind].fmeasure)
+    best = [scorer.score_multi(p.references, p.text) for p in predictions]
+    found = {kind: [float(one[kind].fmeasure) for one in best] for kind in config.types}
     stemmer = "porter" if config.use_stemmer else "no"
     signature = f"refs:best|f1:mean|stemmer:{stemmer}|tok:default|version:{version('rouge-score')}"
+    signature += "|library:rouge-score"
     return [
-        Metric(kind, 100 * total / len(predictions), "%", f"{signature}|library:rouge-score")
-        for kind, total in totals.items()
+        Metric(kind, 100 * sum(each) / len(each), "%", signature, rows=mean(each, 100))
+        for kind, each in found.items()
     ]

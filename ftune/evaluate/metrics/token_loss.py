@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from ftune import __version__
-from ftune.evaluate.scoring import total_loss
+from ftune.evaluate.scoring import loss_rows, total_loss
 from ftune.recipe.base import Section
 from ftune.types import Metric, Prediction
 
@@ -35,10 +35,12 @@ def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:  #
             "nats/token",
             f"per:token|tokenizer:dependent|{behind}",
             higher_is_better=False,
+            rows=loss_rows(predictions, lambda loss, tokens, _: loss / tokens),
         )
     ]
     if total.bytes:
         value = total.loss / math.log(2) / total.bytes
         signature = f"per:byte|tokenizer:independent|{behind}"
-        found.append(Metric("bits_per_byte", value, "bits/byte", signature, higher_is_better=False))
+        rows = loss_rows(predictions, lambda loss, _, size: loss / math.log(2) / size)
+        found.append(Metric("bits_per_byte", value, "bits/byte", signature, False, rows))
     return found

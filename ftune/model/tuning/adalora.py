@@ -71,7 +71,11 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
         target_modules=attaching.targets(model, config.target_modules),
         total_step=LONG + config.tinit + config.tfinal,
     )
-    return attaching.attach(model, settings)
+    tuned = attaching.attach(model, settings)
+    for name, parameter in tuned.named_parameters():
+        if ".ranknum." in name:  # a constant, which PEFT leaves trainable beside 16-bit bases
+            parameter.requires_grad_(False)
+    return tuned
 
 
 def begin(model: Any, total: int) -> None:

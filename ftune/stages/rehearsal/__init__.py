@@ -1,0 +1,1 @@
+"""A recipe walked in miniature before the hours begin."""

@@ -1,0 +1,65 @@
+"""The user's own recipe made small: a few rows of each source, three steps, short answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ftune.recipe.overrides import read_override, read_path
+from ftune.recipe.places import KeyPath, dotted
+from ftune.recipe.resolved import to_plain
+from ftune.recipe.schema import Recipe
+
+STEPS = 3
+DIES_AT = 2  # the step in which the process is killed
+ROWS = 16  # of each training source
+FEW = 4  # of each other source
+NEW_TOKENS = 16
+
+
+def miniature(recipe: Recipe, given: Sequence[str], runs_dir: Path) -> tuple[str, ...]:
+    """Overrides that make the recipe small: those ``given`` that still count, and its own.
+
+    All else stays as it is: model, template, method, batches, optimizer, precision, metrics.
+    """
+    own = {
+        "runs_dir": json.dumps(str(runs_dir)),
+        "train.max_steps": str(STEPS),
+        "train.save_steps": "1",
+        "train.save_total_limit": str(STEPS),
+        "train.logging_steps": "1",
+        "train.report_to": "[]",
+        **_rows(recipe),
+    }
+    if recipe.data.eval:
+        own["train.eval_steps"] = "2"
+    if recipe.evaluate.generation.max_new_tokens > NEW_TOKENS:
+        own["evaluate.generation.max_new_tokens"] = str(NEW_TOKENS)
+    mine = [read_path(key) for key in own]
+    kept = [text for text in given if not _under(read_override(text)[0], mine)]
+    return (*kept, *(f"{key}={value}" for key, value in own.items()))
+
+
+def _under(path: KeyPath, others: Sequence[KeyPath]) -> bool:
+    return any(path[: len(other)] == other for other in others)
+
+
+def _rows(recipe: Recipe) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for number, source in enumerate(recipe.data.train):
+        at = dotted(("data", "train", number))
+        found[f"{at}.max_rows"] = str(min(source.max_rows or ROWS, ROWS))
+        if source.weight < 1:  # it might draw none of so few
+            found[f"{at}.weight"] = "1.0"
+    for split in ("eval", "test"):
+        own = getattr(recipe.data, split)
+        if isinstance(own, float):
+            # A share of so few rows may be none: the training rows stand in for it.
+            plain = [{**source, "max_rows": FEW} for source in to_plain(recipe)["data"]["train"]]
+            found[f"data.{split}"] = json.dumps(plain, ensure_ascii=False)
+            continue
+        for number, source in enumerate(own):
+            rows = min(source.max_rows or FEW, FEW)
+            found[f"{dotted(('data', split, number))}.max_rows"] = str(rows)
+    return found
