@@ -81,10 +81,10 @@ def compare(
     from ftune.report.compare import compare as side_by_side
     from ftune.report.finding import find_run
     from ftune.report.gather import gather
-    from ftune.stages.two_runs import tested
+    from ftune.stages.two_runs import chances
 
     one, other = (gather(find_run(each, runs_dir), whole=False) for each in (a, b))
-    test = tested(one.folder, other.folder)
+    test = chances(one.folder, other.folder)
     found = side_by_side(one, other, test.p, test.notes)
     screen = Screen(json=as_json)
     if as_json:

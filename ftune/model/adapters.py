@@ -158,7 +158,8 @@ def _fill(model: Any, folder: Path) -> None:
 
     path = folder / WEIGHTS
     found = load_file(path)
-    wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
+    with quiet():  # it doubts layers whose rank fell to 0
+        wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
     # PEFT may have saved whole embeddings beside the adapter; they are taken where they fit.
     other = {k: v for k, v in model.state_dict().items() if k in found and "embed" in k}
     expected = {**other, **wanted}

@@ -16,7 +16,9 @@ _ADDED, _FRESH = "ftune_added_ids", "ftune_fresh_ids"
 
 
 def add_tokens(tokenizer: Any, tokens: Sequence[str]) -> None:
-    """Adds ``tokens`` as markup that is never split, and notes their ids for ``added_ids``.
+    """Adds ``tokens``, which are never split, and notes their ids for ``added_ids``.
+
+    They are usual tokens: people's words become them too, unless the template uses them as marks.
 
     Raises:
         ModelError: one is empty, or stands there twice.
@@ -26,7 +28,7 @@ def add_tokens(tokenizer: Any, tokens: Sequence[str]) -> None:
     from transformers import AddedToken
 
     known = tokenizer.get_vocab()
-    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in tokens])
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in tokens])
     ids = tuple(int(tokenizer.convert_tokens_to_ids(token)) for token in tokens)
     setattr(tokenizer, _ADDED, ids)
     fresh = tuple(i for i, token in zip(ids, tokens, strict=True) if token not in known)

@@ -65,7 +65,9 @@ def _place_model(plain: Any, folder: Path) -> None:
     """
     model = plain.get("model") if isinstance(plain, dict) else None
     name = model.get("name_or_path") if isinstance(model, dict) else None
-    if not isinstance(name, str) or "\0" in name or name.startswith(("/", "~", SHIPPED)):
+    if not isinstance(model, dict) or not isinstance(name, str):
+        return
+    if "\0" in name or name.startswith(("/", "~", SHIPPED)):
         return
     if name.startswith(("./", "../")) or (name and (folder / name).is_dir()):
         model["name_or_path"] = os.path.normpath(folder.absolute() / name)

@@ -11,19 +11,20 @@ from typing import Any
 from ftune.errors import FtuneError
 from ftune.recipe.reading import load_recipe
 from ftune.recipe.schema import Recipe
+from ftune.report.tolerant import read_json, text
 from ftune.run.directory import RunDirectory
 from ftune.types import Prediction
 
 
 @dataclass(frozen=True)
-class Tested:
+class Chances:
     """The p-value of each metric that was tested, by its name, and why others were not."""
 
     p: Mapping[str, float | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
-def tested(a: Path, b: Path) -> Tested:
+def chances(a: Path, b: Path) -> Chances:
     """Tests each metric that both runs have and measured alike, row for row.
 
     The metrics are computed again from predictions.jsonl by the runs' recipes. There is no test
@@ -31,7 +32,7 @@ def tested(a: Path, b: Path) -> Tested:
     """
     files = [folder / "evaluate" / "predictions.jsonl" for folder in (a, b)]
     if not all(file.is_file() for file in files):
-        return Tested()
+        return Chances()
     from ftune.evaluate import predictions
 
     try:
@@ -39,10 +40,10 @@ def tested(a: Path, b: Path) -> Tested:
         partners = _paired(left, right)
         if partners is None:
             said = "the prompts or references differ, so no difference of the metrics was tested"
-            return Tested(notes=(said,))
-        return Tested(_p_values((a, b), left, partners))
+            return Chances(notes=(said,))
+        return Chances(_p_values((a, b), left, partners))
     except FtuneError as error:
-        return Tested(notes=(f"the differences of the metrics were not tested: {error}",))
+        return Chances(notes=(f"the differences of the metrics were not tested: {error}",))
 
 
 def _paired(left: Sequence[Prediction], right: Sequence[Prediction]) -> list[Prediction] | None:
@@ -76,5 +77,5 @@ def _p_values(
 
 def _recipe(folder: Path) -> Recipe:
     run = RunDirectory(folder)
-    home = run.state().get("recipe") or folder / "recipe.yaml"
+    home = text(read_json(run.state_file, []).get("recipe")) or folder / "recipe.yaml"
     return load_recipe(run.resolved_file, home=home).recipe

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -38,30 +37,35 @@ def test_what_cannot_be_merged_is_left_out(warm, recipe, tmp_path):
     assert merge["state"] == "left out" and "soft prompt" in merge["detail"]
 
 
-def test_a_bad_last_row_is_found_before_the_training(warm, recipe, tmp_path):
+RECIPE = """
+model: {name_or_path: ftune:tiny}
+data:
+  train: [{path: train.jsonl, format: prompt_completion}]
+  test: [{path: test.jsonl, format: prompt_completion}]
+tune: {method: lora}
+train: {max_steps: 4}
+evaluate: {metrics: [bleu]}
+"""
+
+
+def test_a_bad_last_row_is_found_before_the_training(warm, tmp_path):
     """Of the test rows too, which a run would only meet after its training."""
-    rows = [{"prompt": f"say {i}", "completion": f"{i}"} for i in range(40)]
-    for name, last in (("train", {"prompt": "x", "completion": 3}), ("test", {"prompt": "x"})):
-        own = [
-            f"data.{name}=[{{path: {tmp_path}/{name}.jsonl, format: prompt_completion}}]",
-            "evaluate.group_references=false",
-        ]
-        lines = "".join(json.dumps(row) + "\n" for row in [*rows, last])
-        (tmp_path / f"{name}.jsonl").write_text(lines)
-        given = [text for text in recipe("lora", *FEW[2:]) if not text.startswith(f"data.{name}")]
-        given = [
-            a for i, a in enumerate(given) if a != "-o" or given[i + 1 : i + 2] not in ([], ["-o"])
-        ]
-        arguments = [*given, *(part for each in own for part in ("-o", each))]
-        done = warm.run(tmp_path, "rehearse", *arguments, "--json", code=5)
-        [bad] = [one for one in done.json["acts"] if one["state"] == "failed"]
-        assert bad["act"] == {"train": "all rows", "test": "test rows"}[name]
-        assert f"{name}.jsonl:41" in bad["detail"]
-        assert not (tmp_path / "runs").exists()
-        assert not list(tmp_path.glob(".ftune*"))
-    refused = warm.run(tmp_path, "train", *arguments, "--rehearse", code=5)
-    assert "the rehearsal did not hold" in refused.err
-    assert not (tmp_path / "runs").exists()
+    (tmp_path / "bad.yaml").write_text(RECIPE, encoding="utf-8")
+    good = "".join(f'{{"prompt": "say {i}", "completion": "{i}"}}\n' for i in range(40))
+    for name, other in (("train", "test"), ("test", "train")):
+        (tmp_path / f"{other}.jsonl").write_text(good)
+        (tmp_path / f"{name}.jsonl").write_text(good + '{"prompt": "x"}\n')
+        if name == "test":
+            done = warm.run(tmp_path, "train", "bad.yaml", "--rehearse", code=5)
+            assert "the rehearsal did not hold" in done.err
+            assert f"{name}.jsonl:41" in done.out
+        else:
+            done = warm.run(tmp_path, "rehearse", "bad.yaml", "--json", code=5)
+            [bad] = [one for one in done.json["acts"] if one["state"] == "failed"]
+            assert bad["act"] == "all rows"
+            assert f"{name}.jsonl:41" in bad["detail"]
+        left = {p.name for p in tmp_path.iterdir()}
+        assert left == {"bad.yaml", "train.jsonl", "test.jsonl"}
 
 
 def test_train_goes_on_after_a_rehearsal_that_held(warm, recipe, tmp_path):

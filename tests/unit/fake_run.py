@@ -35,12 +35,22 @@ LEDGER = {
 }
 
 
-def score(name: str, base: float | None, tuned: float | None, higher: bool = True) -> dict:
-    """One metric as the evaluation stage writes it."""
+def score(
+    name: str,
+    base: float | None,
+    tuned: float | None,
+    higher: bool | None = True,
+    p: float | None = 0.002,
+) -> dict:
+    """One metric as the evaluation stage writes it; a test was made where both are there."""
+    both = base is not None and tuned is not None
     return {
         "name": name,
         "base": base,
         "tuned": tuned,
+        "base_interval": None if base is None else [base * 0.75, base * 1.25],
+        "tuned_interval": None if tuned is None else [tuned * 0.875, tuned * 1.125],
+        "p": (p if base != tuned else 1.0) if both else None,
         "unit": "",
         "signature": f"{name}|version:1",
         "higher_is_better": higher,
@@ -119,6 +129,7 @@ def fake_run(
     stage(folder, "train", train, ("2 rows were cut",))
     put_lines(folder / "train" / "metrics.jsonl", course(steps))
     figures = {"metrics": SCORES if scores is None else scores, "rows": 20, "seconds": 9.0}
+    figures["bootstrap"] = {"resamples": 1000, "seed": 12345}
     stage(folder, "evaluate", figures)
     rows = [
         {"row": i, "source": "test.jsonl", "prompt": f"say {i}", "references": [f"said {i}"],

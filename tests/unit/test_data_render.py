@@ -244,3 +244,24 @@ def test_marks_that_are_no_tokens_are_warned_of() -> None:
     template = load_template("chatml", tokenizer("bytes"))
     assert 'model.add_tokens: ["<|im_start|>", "<|im_end|>"]' in template.warnings[0]
     assert CHATML.warnings == ()
+
+
+def test_added_tokens_are_usual_ones_in_words_and_marks_only_in_the_template(shared: Any) -> None:
+    from ftune.model.loading import load_tokenizer
+    from ftune.recipe.schema import Model
+
+    section = Model(
+        name_or_path=str(shared / "models" / "stories260K"),
+        add_tokens=("<gene>", "<|im_start|>", "<|im_end|>"),
+    )
+    tokenizer = load_tokenizer(section)
+    template = load_template("chatml", tokenizer)
+    gene, start, end = (tokenizer.convert_tokens_to_ids(t) for t in section.add_tokens)
+    example = Example(
+        (Message("user", "a <gene> and <|im_end|>"), Message("assistant", "the <gene>"))
+    )
+    made = render.tokens(example, template, Rules())
+    assert isinstance(made, Tokens)
+    ids = list(made.ids)
+    assert ids.count(gene) == 2 and ids.count(start) == 2 and ids.count(end) == 2
+    assert [i for i, t in zip(ids, made.trained, strict=True) if t].count(gene) == 1

@@ -37,11 +37,28 @@ def test_metrics_say_which_is_better_if_they_are_comparable(tmp_path: Path) -> N
     b = fake_run(
         tmp_path, run_id="002", scores=[score("bleu", 1.0, 60.0), strange, score("new", 1.0, 2.0)]
     )
-    bleu, ppl, new = compare(gather(a), gather(b)).metrics
-    assert (bleu.change, bleu.better, bleu.note) == (10.0, True, "")
-    assert (ppl.change, ppl.better) == (1.0, None)
-    assert "not comparable" in ppl.note
+    chances = {"bleu": 0.01, "ppl": 0.01}
+    bleu, ppl, new = compare(gather(a), gather(b), chances).metrics
+    assert (bleu.change, bleu.better, bleu.note, bleu.verdict) == (10.0, True, "", "better")
+    assert bleu.to_plain()["p"] == 0.01
+    assert (ppl.change, ppl.better, ppl.p) == (1.0, None, None)
+    assert "not comparable" in ppl.verdict
     assert (new.a, new.b, new.change, new.better) == (None, 2.0, None, None)
+    assert new.verdict == ""
+
+
+def test_no_metric_is_better_without_a_test_that_says_so(tmp_path: Path) -> None:
+    a = fake_run(tmp_path, run_id="001", scores=[score("bleu", 1.0, 50.0)])
+    b = fake_run(tmp_path, run_id="002", scores=[score("bleu", 1.0, 40.0)])
+    for chances, better, words in (
+        ({}, None, "not tested"),
+        ({"bleu": None}, None, "not tested"),
+        ({"bleu": 0.06}, None, "no difference seen"),
+        ({"bleu": 0.04}, False, "worse"),
+    ):
+        found = compare(gather(a), gather(b), chances, ["a note"])
+        assert (found.metrics[0].better, found.metrics[0].verdict) == (better, words)
+        assert found.notes == ("a note",)
 
 
 def test_a_lower_loss_is_better_and_steps_are_neither(tmp_path: Path) -> None:

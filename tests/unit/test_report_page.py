@@ -19,8 +19,12 @@ def test_a_whole_run_has_everything_on_its_page(tmp_path: Path) -> None:
     write_run_report(folder)
     page = (folder / "report.md").read_text(encoding="utf-8")
     assert "bleu rose from 2.12 to 64.50 (+62.38) on 20 test rows" in page
-    assert "| bleu | 2.12 | 64.50 | +62.38 | better | `bleu\\|version:1` |" in page
-    assert "| perplexity | 41.00 | 3.50 | -37.50 | better |" in page
+    assert (
+        "| bleu | 2.12 | 1.59 to 2.66 | 64.50 | 56.44 to 72.56 | +62.38 | 0.002 | better "
+        "| `bleu\\|version:1` |"
+    ) in page
+    assert "| perplexity | 41.00 | 30.75 to 51.25 | 3.50 | 3.06 to 3.94 | -37.50 | 0.002 | better |" in page
+    assert "On 20 test rows. Intervals: percentile bootstrap over rows, 1,000 draws." in page
     assert "![Loss by optimizer step](loss.png)" in page
     assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert "train.jsonl | 500 | 2 | 3 | 495 | 40,000 | 12,000" in page
@@ -43,7 +47,10 @@ def test_report_json_is_strict_json_with_all_parts(tmp_path: Path) -> None:
     text = (folder / "report.json").read_text(encoding="utf-8")
     found = json.loads(text, parse_constant=refuse)
     assert found["metrics"][0]["change"] == pytest.approx(62.375)
+    assert found["metrics"][0]["tuned_interval"] == pytest.approx([56.4375, 72.5625])
+    assert (found["metrics"][0]["p"], found["metrics"][0]["verdict"]) == (0.002, "better")
     assert found["metrics"][2] == {**found["metrics"][2], "base": None, "tuned": None}
+    assert found["metrics"][2]["tuned_interval"] is None
     assert found["recipe"] == RECIPE
     assert len(found["series"]["loss"]) == 60
     assert len(found["samples"]) == 8
@@ -116,12 +123,26 @@ def test_a_full_disk_is_one_message(tmp_path: Path) -> None:
         ([score("ppl", 40.0, 20.0, False)],
          "ppl fell from 40.00 to 20.00 (-20.00) on 20 test rows; that is better."),
         ([score("bleu", 3.0, 3.0)],
-         "bleu stayed at 3.00 on 20 test rows; nothing changed."),
+         "bleu stayed at 3.00 on 20 test rows; no difference seen."),
+        ([score("bleu", 30.0, 31.0, p=0.05)],
+         "bleu went from 30.00 to 31.00 (+1.00) on 20 test rows; no difference seen."),
+        ([score("bleu", 30.0, 31.0, p=0.049)],
+         "bleu rose from 30.00 to 31.00 (+1.00) on 20 test rows; that is better."),
+        ([score("bleu", 30.0, 60.0, p=None)],
+         "bleu went from 30.00 to 60.00 (+30.00) on 20 test rows; the difference was not tested."),
+        ([score("length", 30.0, 20.0, None)],
+         "length fell from 30.00 to 20.00 (-10.00) on 20 test rows; that is a difference."),
+        ([score("a", 1.0, 2.0), score("b", 2.0, 3.0)],
+         "a rose from 1.00 to 2.00 (+1.00) on 20 test rows; "
+         "both metrics are better than before."),
+        ([score("a", 1.0, 2.0, p=0.5), score("b", 2.0, 1.0, None), score("c", 1.0, 2.0, p=None)],
+         "a went from 1.00 to 2.00 (+1.00) on 20 test rows; "
+         "of 3 metrics, 1 lower, 1 with no difference seen, 1 not tested."),
         ([score("bleu", None, 3.0)],
          "bleu is 3.00 on 20 test rows; there is nothing to compare it with."),
         ([score("a", 1.0, 2.0), score("b", 2.0, 1.0), score("c", 1.0, 1.0)],
          "a rose from 1.00 to 2.00 (+1.00) on 20 test rows; "
-         "of 3 metrics, 1 better, 1 worse, 1 unchanged."),
+         "of 3 metrics, 1 better, 1 worse, 1 with no difference seen."),
         ([], "Training loss fell from 3.72 to 0.9500 in 60 steps; not evaluated."),
     ],
 )  # fmt: skip

@@ -1,0 +1,44 @@
+"""What is not a number stops a training before it is applied, and is never saved."""
+
+from __future__ import annotations
+
+import pytest
+from compare import curve, differences, not_finite, read
+
+pytestmark = pytest.mark.golden
+
+
+@pytest.mark.parametrize("variant", ["lora", "full", "prompt"])
+@pytest.mark.parametrize("what", ["weight", "gradient", "batch"])
+def test_poison(what, variant, parent, home, reference, tmp_path):
+    fault = {"fault": "poison", "what": what, "step": 4}
+    done = parent.train(tmp_path, home / f"{variant}.yaml", faults=[fault])
+    run = tmp_path / "runs" / variant / "001"
+    assert done.code == 5, done.err
+    assert "step 4" in done.err
+    assert "nan" in done.err
+    assert ".jsonl:" in done.err  # the rows of the step
+    assert read(run / "run.json")["state"] == "failed"
+    assert max(x["step"] for x in curve(run)) == 3
+    assert not_finite(run) == []
+    assert not (run / "train/adapter").exists()
+    # What was saved before is as good as ever.
+    again = parent.train(tmp_path, home / f"{variant}.yaml")
+    assert "going on from the checkpoint of step 3" in again.out
+    assert differences(run, reference(variant)) == []
+
+
+@pytest.mark.parametrize("variant", ["lora", "full", "qlora", "prompt"])
+def test_a_rate_ten_thousand_times_too_high(variant, parent, home, tmp_path):
+    """Either it stops, or what it trained is finite, and so is every loss that it tells."""
+    rate = "train.learning_rate=1e30" if variant == "prompt" else "train.learning_rate=1e18"
+    for override in ("train.learning_rate=100", rate):
+        done = parent.train(tmp_path, home / f"{variant}.yaml", "-o", override)
+        run = sorted((tmp_path / "runs" / variant).iterdir())[-1]
+        assert not_finite(run) == []
+        assert done.code in (0, 5), done.err
+        assert 0.0 not in [x["loss"] for x in curve(run) if "loss" in x]
+        if done.code == 5:
+            assert "lower train.learning_rate" in done.err
+            assert not (run / "train/adapter").exists()
+    assert done.code == 5
