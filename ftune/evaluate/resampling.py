@@ -26,7 +26,7 @@ def interval(rows: Rows | None, count: int, seed: int = SEED) -> tuple[float, fl
     """The 95% interval of a figure, from ``count`` resamples of its rows with replacement.
 
     None where the data allow none: fewer than LEAST rows, rows that are all alike, a figure that is
-    not made of rows, or resamples without a figure.
+    not made of rows, resamples without a figure, or a figure that lies outside of it.
     """
     import numpy as np
 
@@ -41,8 +41,10 @@ def interval(rows: Rows | None, count: int, seed: int = SEED) -> tuple[float, fl
         times = np.bincount(drawn.ravel(), minlength=size * total).reshape(size, total)
         found += _figures(rows, times.astype(np.float64) @ values)
     low, high = np.percentile(found, [(100 - SHARE) / 2, (100 + SHARE) / 2]).tolist()
-    # Not a number if one resample had no figure; no width if the rows can't be told apart.
-    return (low, high) if high > low else None
+    # Not a number if one resample had no figure; no width if the rows can't be told apart. Where
+    # the figure itself is outside, drawn rows are not like the rows there are.
+    [whole] = _figures(rows, values.sum(0)[None])
+    return (low, high) if high > low and low <= whole <= high else None
 
 
 def p_value(before: Rows | None, after: Rows | None, count: int, seed: int = SEED) -> float | None:

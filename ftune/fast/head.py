@@ -35,7 +35,10 @@ class Head:
 
     def loss(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Sum of the cross-entropy in nats: hidden (targets, hidden), labels (targets)."""
-        return HeadLoss.apply(hidden, self.module.weight, self.module.bias, labels, self.products)
+        weight, bias = self.module.weight, self.module.bias
+        # Asked for here: inside of a Function there never seems to be a gradient to take.
+        wanted = torch.is_grad_enabled()
+        return HeadLoss.apply(hidden, weight, bias, labels, self.products, wanted)
 
 
 class HeadLoss(torch.autograd.Function):
@@ -49,11 +52,12 @@ class HeadLoss(torch.autograd.Function):
         bias: torch.Tensor | None,
         labels: torch.Tensor,
         products: Products,
+        wanted: bool,
     ) -> torch.Tensor:
         """A scalar; the gradients for a loss of 1 are kept for the backward pass."""
         wide = torch.promote_types(hidden.dtype, torch.float32)
         total = torch.zeros((), dtype=wide, device=hidden.device)
-        asked = ctx.needs_input_grad
+        asked = [wanted and needed for needed in ctx.needs_input_grad]
         to_hidden = torch.empty_like(hidden) if asked[0] else None
         to_weight = torch.zeros_like(weight) if asked[1] else None
         to_bias = torch.zeros_like(weight[:, 0], dtype=wide) if asked[2] else None
@@ -86,7 +90,7 @@ class HeadLoss(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
         """The kept gradients times that of the loss."""
         kept = (None if part is None else part * grads[0] for part in ctx.saved_tensors)
-        return (*kept, None, None)
+        return (*kept, None, None, None)
 
 
 def _rows(weight: torch.Tensor) -> int:

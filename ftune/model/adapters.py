@@ -190,7 +190,7 @@ def _untrained(tensors: Mapping[str, Any]) -> bool:
 
     LoRA's first matrix, what VeRA draws or sets, and of AdaLoRA all but the middle say nothing.
     """
-    quiet_ones = ("lora_A", "vera_A", "vera_B", "vera_lambda_d")
+    quiet_ones: tuple[str, ...] = ("lora_A", "vera_A", "vera_B", "vera_lambda_d")
     if any("lora_E" in name for name in tensors):
         quiet_ones += ("lora_B",)
     telling = {n: t for n, t in tensors.items() if not any(part in n for part in quiet_ones)}

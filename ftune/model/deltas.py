@@ -28,7 +28,9 @@ def save(model: Any, folder: Path, method: str, base: str) -> None:
     from safetensors.torch import save_file
 
     trained = {
-        name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad
+        name: p.detach().cpu().contiguous()
+        for name, p in model.named_parameters()
+        if p.requires_grad
     }
     save_file(trained, folder / WEIGHTS)
     head_alone = model.get_output_embeddings() is not None and not is_tied(model)

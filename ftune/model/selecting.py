@@ -64,7 +64,9 @@ def of_pattern(model: Any, pattern: str) -> list[str]:
     try:
         found = [name for name in names if re.fullmatch(pattern, name)]
     except re.error as error:
-        raise ModelError(f"tune.pattern: {pattern!r} is not a regular expression: {error}") from error
+        raise ModelError(
+            f"tune.pattern: {pattern!r} is not a regular expression: {error}"
+        ) from error
     if not found:
         shapes = dict.fromkeys(re.sub(r"\.\d+\.", ".0.", name) for name in names)
         raise ModelError(

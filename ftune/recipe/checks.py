@@ -1,7 +1,7 @@
 """Rules across sections: what would be read past, or can't go together.
 
-A rule is a function that gives problems of a recipe; all in ``RULES``, ``methods.RULES`` and ``names.RULES`` are
-run.
+A rule is a function that gives problems of a recipe; all in ``RULES``, ``methods.RULES`` and
+``names.RULES`` are run.
 None may ask whether a key was written or left out: a resolved recipe has them all.
 """
 

@@ -64,8 +64,9 @@ class Job:
     ``settings`` is the recipe's train section, or a View of it. ``folder`` is the stage's own: the
     loop writes ``metrics.jsonl`` and ``checkpoints/`` there. ``identity`` is what a checkpoint must
     have been made with to be gone on from; the loop adds its own part (processes, steps,
-    parameters). ``hooks`` are what the tuning method wants of the loop. ``describe(row)`` says where a row of the tokens file comes from. The model stands
-    on its device already, and is given back as it came, with other weights.
+    parameters). ``hooks`` are what the tuning method wants of the loop. ``describe(row)`` says
+    where a row of the tokens file comes from. The model stands on its device already, and is given
+    back as it came, with other weights.
     """
 
     model: Any

@@ -50,7 +50,8 @@ def test_a_column_by_another_name(name: str, key: str) -> None:
     assert found != usual
 
 
-# Metric, option, another value than the default, and an answer and a reference that show it.
+# Metric, option, another value than the default, and answers and references that show it, a row on
+# each line.
 SCORES: list[tuple[str, str, Any, str, str]] = [
     ("rouge", "types", ("rouge1",), "a b", "b a"),
     ("rouge", "use_stemmer", True, "walking", "walked"),
@@ -75,7 +76,7 @@ SCORES: list[tuple[str, str, Any, str, str]] = [
     ("classification", "pattern", "[0-9]+", "so it is 5", "5"),
     ("classification", "numeric", True, "1,000.0", "1000"),
     ("classification", "labels", ("one more",), "one more", "one"),
-    ("classification", "average", "micro", "two", "one"),
+    ("classification", "average", "micro", "one\none\none", "one\none\ntwo"),
     ("ter", "normalized", True, "one, two three", "one , two three"),
     ("ter", "no_punct", True, "one, two", "one two"),
     ("ter", "case_sensitive", True, "One two", "one two"),
@@ -89,7 +90,8 @@ def test_an_option_of_a_metric(
     name: str, key: str, value: Any, answer: str, reference: str
 ) -> None:
     module = METRICS.load(name)
-    asked = [Prediction(0, "p", answer, (reference,))]
+    pairs = zip(answer.split("\n"), reference.split("\n"), strict=True)
+    asked = [Prediction(row, "p", said, (right,)) for row, (said, right) in enumerate(pairs)]
 
     def figures(config: Section) -> list[tuple[str, float]]:
         return [(m.name, m.value) for m in module.score(asked, config)]

@@ -107,13 +107,6 @@ def file_size(most: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
-def user(number: int) -> None:
-    """Becomes another user, whom permissions hold; root passes them by."""
-    os.setgroups([])
-    os.setgid(number)
-    os.setuid(number)
-
-
 def clock(every: int, by: float) -> None:
     """time.time() jumps to and fro by ``by`` seconds at each ``every``-th call."""
     original = time.time
@@ -165,7 +158,7 @@ def _spoil(parameter: Any) -> None:
 
 
 FAULTS: dict[str, Callable[..., None]] = {
-    f.__name__: f for f in (at_file, at_call, file_size, user, clock, poison)
+    f.__name__: f for f in (at_file, at_call, file_size, clock, poison)
 }
 
 

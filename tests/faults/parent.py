@@ -39,8 +39,6 @@ class Parent(Warm):
         self._count += 1
         folder.mkdir(parents=True, exist_ok=True)
         out, err = (self._home / f"{self._count}.{stream}" for stream in ("out", "err"))
-        for stream in (out, err):
-            stream.touch(mode=0o666)
         line = ["train", str(recipe), *map(str, more)]
         request = {"start": line, "cwd": str(folder), "faults": list(faults)}
         pid = int(self._ask({**request, "out": str(out), "err": str(err)}))

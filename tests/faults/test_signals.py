@@ -21,11 +21,11 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("moment", "number", "code"),
+    [*((m, signal.SIGTERM, 143) for m in MOMENTS), ("mid-backward", signal.SIGINT, 130)],
+)
 def test_asked_to_stop(moment, number, code, parent, home, reference, tmp_path):
-    if number == signal.SIGINT and moment not in ("mid-backward", "mid-save"):
-        pytest.skip("the same path as SIGTERM, which is tried at this moment")
     target, call = MOMENTS[moment]
     fault = {"fault": "at_call", "target": target, "number": call, "do": number.name}
     done = parent.train(tmp_path, home / "lora.yaml", faults=[fault])
@@ -41,8 +41,14 @@ def test_asked_to_stop(moment, number, code, parent, home, reference, tmp_path):
     assert differences(run, reference("lora")) == []
 
 
-@pytest.mark.parametrize("moment", ["mid-backward", "mid-save", "mid-evaluation"])
-@pytest.mark.parametrize("signals", ["SIGINT SIGINT", "SIGTERM SIGINT"])
+@pytest.mark.parametrize(
+    ("moment", "signals"),
+    [
+        ("mid-backward", "SIGINT SIGINT"),
+        ("mid-save", "SIGTERM SIGINT"),
+        ("mid-evaluation", "SIGINT SIGINT"),
+    ],
+)
 def test_twice_ends_at_once_and_harms_nothing(signals, moment, parent, home, reference, tmp_path):
     target, call = MOMENTS[moment]
     fault = {"fault": "at_call", "target": target, "number": call, "do": signals}

@@ -21,7 +21,7 @@ from ftune.evaluate.resampling import SEED, interval, p_value
 from ftune.evaluate.rowwise import mean, ratio
 from ftune.types import Metric, Prediction, Prompt, Rows
 
-WORDS = "the cat sat on a mat and saw some dogs run far away".split()
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "some", "dogs", "run", "far", "away"]
 
 
 def answers(seed: int, rows: int = 60, wrong: float = 0.3) -> list[Prediction]:
@@ -99,6 +99,8 @@ def test_no_interval_where_the_data_allow_none() -> None:
     assert interval(mean(range(10)), 1000) is not None
     assert interval(mean(range(10)), 0) is None
     assert interval(ratio([1] * 12, [0] * 11 + [1]), 1000) is None, "draws of nothing but zeros"
+    kinds = Rows(np.eye(30).tolist(), lambda sums: float(sum(map(bool, sums))))
+    assert interval(kinds, 1000) is None, "no draw has all 30"
     huge = Rows([(710.0 * i, 1.0) for i in range(20)], lambda s: math.exp(s[0] / s[1]))
     assert interval(huge, 1000) is None
 

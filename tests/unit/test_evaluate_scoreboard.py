@@ -74,6 +74,8 @@ def test_intervals_and_a_test_of_what_both_sides_have() -> None:
 def test_figures_measured_differently_are_not_compared() -> None:
     rows = mean(range(20))
     lines = compare(
-        [Metric("bleu", 1.0, "", "lc", rows=rows)], [Metric("bleu", 2.0, "", "mixed", rows=rows)], 100
+        [Metric("bleu", 1.0, "", "lc", rows=rows)],
+        [Metric("bleu", 2.0, "", "mixed", rows=rows)],
+        100,
     )
     assert [(x.before, x.after, x.p) for x in lines] == [(None, 2.0, None), (1.0, None, None)]

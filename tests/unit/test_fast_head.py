@@ -83,7 +83,12 @@ def test_no_more_than_a_chunk_of_logits_is_made(monkeypatch):
     assert max(rows for rows, columns in seen if columns == VOCABULARY) == 16
 
 
-def test_nothing_is_kept_without_gradient():
+def test_no_gradient_is_made_where_none_is_asked_for(monkeypatch):
+    def never(*_):
+        raise AssertionError("a gradient was made")
+
+    monkeypatch.setattr(Products, "times", never)
+    monkeypatch.setattr(Products, "over_rows", never)
     module, hidden, labels = case(False)
     with torch.no_grad():
         loss = Head(module, Products()).loss(hidden, labels)

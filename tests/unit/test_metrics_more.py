@@ -15,6 +15,7 @@ from sklearn.metrics import matthews_corrcoef, precision_recall_fscore_support
 from ftune.errors import DataError
 from ftune.evaluate.metrics import classification, distinct_n, length, meteor, repetition, ter
 from ftune.evaluate.ngrams import ngrams
+from ftune.evaluate.resampling import interval
 from ftune.types import Prediction
 
 
@@ -89,14 +90,22 @@ def test_labels_equal_scikit_learn(average: str, labels: tuple[str, ...]) -> Non
     pairs = rows(*zip([f"{word} it is" for word in said], truth, strict=True))
     config = classification.Config(average=average, labels=labels)  # type: ignore[arg-type]
     found = {m.name: m for m in classification.score(pairs, config)}
+    # One that never occurs does not count, nor does the answer that is no label.
     *expected, _ = precision_recall_fscore_support(
-        truth, said, labels=labels or sorted(names), average=average, zero_division=0
+        truth, said, labels=sorted(names), average=average, zero_division=0
     )
     for name, value in zip(("precision", "recall", "f1"), expected, strict=True):
         assert found[name].value == pytest.approx(100 * value)
         assert f"average:{average}" in found[name].signature
     assert found["mcc"].value == pytest.approx(matthews_corrcoef(truth, said))
     assert f"labels:{len(labels) or 3}" in found["mcc"].signature
+
+
+def test_an_interval_of_rare_labels_is_around_the_figure() -> None:
+    pairs = rows(*((f"label {i}" if i % 4 else "label 1", f"label {i}") for i in range(80)))
+    f1 = classification.score(pairs, classification.Config())[2]
+    ends = interval(f1.rows, 1000)
+    assert ends is None or ends[0] < f1.value < ends[1]
 
 
 def test_labels_at_the_edge() -> None:
@@ -109,7 +118,7 @@ def test_labels_at_the_edge() -> None:
     with pytest.raises(DataError, match=r"t:1: classification finds no label in the reference"):
         classification.score(rows(("a", " ")), classification.Config())
     many = rows(*((f"answer {i}", f"answer {i}") for i in range(201)))
-    with pytest.raises(DataError, match="finds 201 labels .* use exact_match"):
+    with pytest.raises(DataError, match=r"finds 201 labels .* use exact_match"):
         classification.score(many, classification.Config())
 
 

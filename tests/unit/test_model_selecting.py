@@ -23,7 +23,6 @@ from ftune.model.tuning import (
     layernorm,
     lora,
     oft,
-    p_tuning_v2,
     vera,
 )
 from ftune.recipe.schema import Model, Quantization
@@ -108,7 +107,8 @@ def test_the_head_gets_weights_of_its_own(tmp_path: Path) -> None:
     after = logits(model)
     assert torch.equal(model.get_input_embeddings().weight, embedding)
     save(model, loaded, tmp_path / "delta", "head")
-    merging.merge(Model(name_or_path=TINY, device="cpu"), tmp_path / "delta", tmp_path / "merged")
+    section = Model(name_or_path=TINY, device="cpu")
+    merging.merge(section, tmp_path / "delta", tmp_path / "merged", dtype="float32")
     config = json.loads((tmp_path / "merged" / "config.json").read_text())
     assert config["tie_word_embeddings"] is False
     from transformers import AutoModelForCausalLM
@@ -164,7 +164,7 @@ def test_a_delta_that_does_not_fit_is_refused(how: str, said: str, tmp_path: Pat
     move(model)
     save(model, loaded, folder, "freeze")
     save_file(damage(load_file(folder / deltas.WEIGHTS), how), folder / deltas.WEIGHTS)
-    with pytest.raises(ModelError, match="sha256|bytes"):  # the manifest sees it first
+    with pytest.raises(ModelError, match=r"sha256|bytes"):  # the manifest sees it first
         adapters.load(base(), folder)
     (folder / "ftune.json").unlink()
     with pytest.raises(ModelError, match=said):
@@ -189,17 +189,14 @@ FOUR = {"quantization": Quantization(load_in_4bit=True)}
         (lora, {"alpha_pattern": {"(": 3}}, {}, "tune.alpha_pattern: .*not a regular expression"),
         (ia3, {"target_modules": ("q_proj",), "feedforward_modules": ("up_proj",)}, {},
          "name only layers of target_modules"),
-        (oft, {"oft_block_size": 7}, {}, "tune.oft_block_size: 7 does not divide the layers' widths"),
+        (oft, {"oft_block_size": 7}, {}, "7 does not divide the layers' widths"),
         (boft, {"boft_block_size": 7}, {}, "tune.boft_block_size: 7 does not divide"),
-        (p_tuning_v2, {"init_text": "\u200b", "num_virtual_tokens": 2}, {}, ""),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )  # fmt: skip
 def test_what_can_not_be_is_refused_with_the_reason(
     extension: Any, keys: dict[str, Any], model_keys: dict[str, Any], said: str
 ) -> None:
-    if not said:
-        pytest.skip("this tokenizer has a token for any text")
     with pytest.raises(ModelError, match=said):
         attach(extension, base(**model_keys), **keys)
 

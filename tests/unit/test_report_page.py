@@ -23,7 +23,10 @@ def test_a_whole_run_has_everything_on_its_page(tmp_path: Path) -> None:
         "| bleu | 2.12 | 1.59 to 2.66 | 64.50 | 56.44 to 72.56 | +62.38 | 0.002 | better "
         "| `bleu\\|version:1` |"
     ) in page
-    assert "| perplexity | 41.00 | 30.75 to 51.25 | 3.50 | 3.06 to 3.94 | -37.50 | 0.002 | better |" in page
+    assert (
+        "| perplexity | 41.00 | 30.75 to 51.25 | 3.50 | 3.06 to 3.94 | -37.50 | 0.002 | better |"
+        in page
+    )
     assert "On 20 test rows. Intervals: percentile bootstrap over rows, 1,000 draws." in page
     assert "![Loss by optimizer step](loss.png)" in page
     assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")

@@ -31,7 +31,8 @@ class Config(Normalization):
     labels: tuple[str, ...] = Field(default=())
     """All labels there are; empty: those that occur as references."""
     average: Literal["macro", "micro", "weighted"] = "macro"
-    """The mean over labels, one count over all rows, or the mean by how often a label is right."""
+    """The mean over labels that occur, one count over all rows, or the mean by how often a label is
+    right."""
 
 
 def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:
@@ -107,7 +108,10 @@ def _averaged(average: str, place: int) -> Callable[[Sequence[float]], float]:
             return 100 * _one(sum(hit), sum(said), sum(true))[place]
         each = [_one(*counts)[place] for counts in zip(hit, said, true, strict=True)]
         if average == "macro":
-            return 100 * sum(each) / len(each)
+            # As scikit-learn does by default. A rare label is missing from many a resample, which
+            # would otherwise count as 0 there.
+            there = [a or b for a, b in zip(said, true, strict=True)]
+            return 100 * sum(each) / sum(map(bool, there))
         weighted = sum(value * count for value, count in zip(each, true, strict=True))
         return 100 * weighted / sum(true)
 

@@ -55,7 +55,9 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
 
     attaching.refuse_added_tokens(tokenizer, "adalora")
     if config.init_r <= config.target_r:
-        raise ModelError("tune.init_r: must be above target_r, to which the ranks fall; or take lora")
+        raise ModelError(
+            "tune.init_r: must be above target_r, to which the ranks fall; or take lora"
+        )
     settings = AdaLoraConfig(
         task_type="CAUSAL_LM",
         init_r=config.init_r,

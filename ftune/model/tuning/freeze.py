@@ -1,6 +1,6 @@
 """Some layers are trained and all others frozen; what is saved is the trained ones alone.
 
-The layers are named by number, as the last n, or by a pattern; what any of the keys names is trained.
+They are named by number, as the last n, or by a pattern; what any of the keys names is trained.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
         task_type="CAUSAL_LM",
         num_virtual_tokens=config.num_virtual_tokens,
         encoder_reparameterization_type=config.encoder_reparameterization_type,
-        encoder_hidden_size=config.encoder_hidden_size,
+        encoder_hidden_size=config.encoder_hidden_size,  # type: ignore[arg-type]
         encoder_num_layers=config.encoder_num_layers,
         encoder_dropout=config.encoder_dropout,
     )

@@ -35,7 +35,7 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
     settings = PrefixTuningConfig(
         task_type="CAUSAL_LM",
         num_virtual_tokens=config.num_virtual_tokens,
-        encoder_hidden_size=config.encoder_hidden_size,
+        encoder_hidden_size=config.encoder_hidden_size,  # type: ignore[arg-type]
         prefix_projection=True,
     )
     return virtual.checked(attaching.attach(model, settings), "prefix_tuning")

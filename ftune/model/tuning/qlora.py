@@ -10,9 +10,6 @@ from typing import Any
 from ftune.model.tuning import lora
 
 
-parameter_groups = lora.parameter_groups
-
-
 class Config(lora.Config):
     """The keys of ``lora``; the base's quantization stands under ``model.quantization``."""
 
@@ -39,3 +36,8 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
     if model.get_input_embeddings().weight.dtype == torch.float16:
         raise ModelError("model.dtype: float16 overflows in training; take auto or bfloat16")
     return lora.attach(model, config, tokenizer)
+
+
+def parameter_groups(model: Any, config: Config, settings: Any) -> list[dict[str, Any]] | None:
+    """As for ``lora``."""
+    return lora.parameter_groups(model, config, settings)
