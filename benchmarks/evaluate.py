@@ -34,7 +34,7 @@ def main() -> None:
     options = parser.parse_args()
     variables = {"OMP_NUM_THREADS": str(options.threads)} if options.threads else {}
     folder = Path(tempfile.mkdtemp(prefix="ftune-bench-"))
-    rates: dict[str, list[float]] = {side: [] for side in SIDES}
+    rates: dict[str, dict[str, list[float]]] = {}
     try:
         answer("prepare", str(folder), json.dumps(asdict(Work(steps=options.prompts, batch=1))))
         numbers = map(str, (options.prompts, options.new_tokens, options.batch))
@@ -42,15 +42,22 @@ def main() -> None:
         for _ in range(options.repeat):
             for side in SIDES:
                 made = answer("generate", str(folder), side, *arguments, variables=variables)
-                rates[side].append(made["tokens"] / made["seconds"])
+                for clock in ("seconds", "cpu"):
+                    found = rates.setdefault(side, {}).setdefault(clock, [])
+                    found.append(made["tokens"] / made[clock])
     finally:
         shutil.rmtree(folder)
     if options.json:
         print(json.dumps(rates))
         return
+    plain = {clock: median(found) for clock, found in rates["rows"].items()}
+    print(f"{'median':<20}{'tokens/s':>9}{'x':>6}{'per CPU s':>11}{'x':>6}")
     for side, told in SIDES.items():
-        rate = median(rates[side])
-        print(f"{told:<20}{rate:8,.0f} tokens/s  x{rate / median(rates['rows']):.1f}")
+        wall, cpu = median(rates[side]["seconds"]), median(rates[side]["cpu"])
+        print(
+            f"{told:<20}{wall:>9,.0f}{wall / plain['seconds']:>6.1f}"
+            f"{cpu:>11,.0f}{cpu / plain['cpu']:>6.1f}"
+        )
 
 
 if __name__ == "__main__":

@@ -55,18 +55,18 @@ WAYS: tuple[tuple[str, str, str], ...] = (
     ("lora, DoRA", "{method: lora, use_dora: true}", "1e-2"),
     ("lora, LoRA+", "{method: lora, loraplus_lr_ratio: 16}", "3e-3"),
     ("qlora", "{method: qlora}", "1e-2"),
-    ("adalora", "{method: adalora, tfinal: 20}", "1e-2"),
-    ("vera", "{method: vera}", "3e-2"),
+    ("adalora", "{method: adalora, tfinal: 20}", "3e-2"),
+    ("vera", "{method: vera}", "0.1"),
     ("oft", "{method: oft}", "3e-3"),
     ("boft", "{method: boft}", "1e-2"),
-    ("ia3", "{method: ia3}", "3e-2"),
-    ("layernorm", "{method: layernorm}", "1e-2"),
+    ("ia3", "{method: ia3}", "0.1"),
+    ("layernorm", "{method: layernorm}", "3e-2"),
     ("prompt_tuning", "{method: prompt_tuning}", "0.1"),
-    ("p_tuning", "{method: p_tuning}", "1e-2"),
+    ("p_tuning", "{method: p_tuning}", "3e-3"),
     ("prefix_tuning", "{method: prefix_tuning}", "1e-2"),
-    ("p_tuning_v2", "{method: p_tuning_v2}", "3e-2"),
+    ("p_tuning_v2", "{method: p_tuning_v2}", "0.1"),
     ("bitfit", "{method: bitfit}", "1e-2"),
-    ("head", "{method: head}", "3e-3"),
+    ("head", "{method: head}", "1e-2"),
     ("freeze, the last layer", "{method: freeze}", "3e-3"),
     ("full", "{method: full}", "3e-3"),
 )
@@ -138,13 +138,18 @@ def measure(home: Path, options: argparse.Namespace, way: tuple[str, str, str]) 
     folder = home / name.replace(" ", "-").replace(",", "")
     folder.mkdir()
     text = RECIPE.format(
-        shared=options.shared.resolve(), tune=tune, rate=rate, steps=options.steps, rows=options.rows
+        shared=options.shared.resolve(),
+        tune=tune,
+        rate=rate,
+        steps=options.steps,
+        rows=options.rows,
     )
     (folder / "recipe.yaml").write_text(text, encoding="utf-8")
     extra = ["-o", "model.quantization.load_in_4bit=true"] if name == "qlora" else []
     done = ftune("train", "recipe.yaml", *extra, "--json", cwd=folder)
     if done.returncode:
-        return Row(name, rate, None, "", (done.stderr.strip().splitlines() or ["?"])[-1])
+        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return Row(name, rate, None, "", f"refused: {said.partition('(')[0].strip()}")
     run = folder / "runs" / "methods" / "001"
     report = json.loads((run / "report.json").read_text(encoding="utf-8"))
     merged = ftune("merge", str(run), cwd=folder)
@@ -156,8 +161,8 @@ def main() -> None:
     """Prints the table, and the figures of the untuned base above it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared", type=Path, required=True, help="folder of models and data")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--rows", type=int, default=400, help="of the test set")
+    parser.add_argument("--steps", type=int, default=160)
+    parser.add_argument("--rows", type=int, default=200, help="of the test set")
     parser.add_argument("--only", nargs="*", default=[], help="names of methods")
     parser.add_argument("--page", type=Path, help="file whose table is replaced")
     options = parser.parse_args()

@@ -30,7 +30,7 @@ def load(folder: Path, tokenizer):
     return model
 
 
-def by_ftune(model, tokenizer, texts: list[str], new: int, batch: int) -> list[list[int]]:
+def by_ftune(model, tokenizer, texts: list[str], new: int, batch: int) -> list[int]:
     """As stage evaluate does it."""
     ids = tokenizer(texts)["input_ids"]
     prompts = [Prompt(tuple(row), text) for row, text in zip(ids, texts, strict=True)]
@@ -72,9 +72,10 @@ def main(folder: Path, side: str, count: int, new: int, batch: int) -> None:
     model = load(folder, tokenizer)
     lines = (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()[:count]
     texts = [json.loads(line)["prompt"] for line in lines]
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     made = SIDES[side](model, tokenizer, texts, new, batch)
-    print(json.dumps({"tokens": sum(made), "seconds": time.perf_counter() - begun}))
+    taken = {"seconds": time.perf_counter() - begun, "cpu": time.process_time() - cpu}
+    print(json.dumps({"tokens": sum(made), **taken}))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Pitfalls in Automatic Evaluation and Significance Testing for MT".
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ftune.types import Rows
@@ -51,8 +52,9 @@ def p_value(before: Rows | None, after: Rows | None, count: int, seed: int = SEE
     """How often chance alone makes a difference as large as that of the two figures, either way.
 
     In each of ``count`` trials every row's answers change sides or stay, by the toss of a coin; p
-    is the share of trials, the actual one counted in, whose difference is at least as large. None
-    where one figure is not made of the same rows as the other, or a trial has no figure.
+    is the share of trials, the actual one counted in, whose difference is at least as large. Of few
+    rows all ways are tried, once each, and p is exact. None where one figure is not made of the
+    same rows as the other, or a trial has no figure.
     """
     import numpy as np
 
@@ -64,16 +66,34 @@ def p_value(before: Rows | None, after: Rows | None, count: int, seed: int = SEE
         return None
     gap, sums = right - left, (left.sum(0), right.sum(0))
     actual = _differences(before, after, sums[0][None], sums[1][None])[0]
-    draw = np.random.default_rng(seed)
     found = []
-    for size in _chunks(count, len(left)):
-        moved = draw.integers(0, 2, (size, len(left))).astype(np.float64) @ gap
+    for tosses in _tosses(len(left), count, seed):
+        moved = tosses.astype(np.float64) @ gap
         found.append(_differences(before, after, sums[0] + moved, sums[1] - moved))
     trials = np.abs(np.concatenate(found))
     if not (np.isfinite(trials).all() and np.isfinite(actual)):
         return None
     reached = int((trials >= abs(actual) * (1 - TESTED)).sum())
+    if _all_fit(len(left), count):
+        return reached / len(trials)
     return (reached + 1) / (count + 1)
+
+
+def _all_fit(total: int, count: int) -> bool:
+    """Whether ``count`` trials suffice for every way in which the coins of ``total`` rows fall."""
+    return total < 32 and 2**total <= count
+
+
+def _tosses(total: int, count: int, seed: int) -> Iterator[np.ndarray]:
+    """Coins of shape (trials, total), 0 or 1: every way once where all fit, else drawn ones."""
+    import numpy as np
+
+    if _all_fit(total, count):
+        yield np.arange(2**total)[:, None] >> np.arange(total) & 1
+        return
+    draw = np.random.default_rng(seed)
+    for size in _chunks(count, total):
+        yield draw.integers(0, 2, (size, total))
 
 
 def _chunks(count: int, total: int) -> list[int]:

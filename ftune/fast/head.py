@@ -65,10 +65,10 @@ class HeadLoss(torch.autograd.Function):
             x, ids = hidden[start : start + _rows(weight)], labels[start : start + _rows(weight)]
             logits = products.linear(x, weight, bias).to(wide)
             top = logits.amax(-1, keepdim=True)
-            wanted = logits.gather(1, ids[:, None])
+            own = logits.gather(1, ids[:, None])
             powers = logits.sub_(top).exp_()
             sums = powers.sum(-1, keepdim=True)
-            total += (sums.log() + top - wanted).sum()
+            total += (sums.log() + top - own).sum()
             if not any(asked):
                 continue
             # The gradient of the logits is powers / sums, less 1 at the label; what is done once

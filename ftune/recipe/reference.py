@@ -148,6 +148,9 @@ def _type(facts: dict[str, Any], defs: dict[str, Any]) -> str:
         return f"list of {_type(facts.get('items', {}), defs)}"
     if facts.get("type") == "null":
         return "null"
+    if facts.get("type") == "object":
+        inner = facts.get("additionalProperties")
+        return f"names, each with a {_type(inner, defs)}" if isinstance(inner, dict) else "keys"
     kind = TYPES.get(facts.get("type", ""), "any")
     limits = [f"{word} {facts[key]:g}" for key, word in LIMITS.items() if key in facts]
     return kind + (f", {' and '.join(limits)}" if limits else "")

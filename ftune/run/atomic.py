@@ -29,6 +29,8 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turns an OSError while writing ``path`` into a RunError that says how much room there is."""
     try:
         yield
+    except TimeoutError:  # of a lock: no matter of the disk
+        raise
     except OSError as error:
         raise RunError(
             f"{path}: could not be written ({error.strerror or error}); {free_space(path)}; "

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from ftune.errors import RunError
 from ftune.run import atomic, directory
 from ftune.run.directory import RunDirectory
 
@@ -36,7 +37,10 @@ def borrow(run: RunDirectory, stage: str, fingerprint: str) -> RunDirectory | No
 def _fits(folder: Path, fingerprint: str) -> bool:
     if not (folder / "done.json").is_file():
         return False
-    done = atomic.read_json(folder / "done.json")
+    try:
+        done = atomic.read_json(folder / "done.json")
+    except RunError:  # its own run says so when it is started
+        return False
     return done.get("fingerprint") == fingerprint and not atomic.damaged(folder, done["files"])
 
 

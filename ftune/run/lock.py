@@ -26,7 +26,8 @@ def locked(folder: Path) -> Iterator[None]:
     holder = folder / "lock.json"
     lock = FileLock(folder / "lock", timeout=0)
     try:
-        lock.acquire()
+        with atomic.disk_errors(folder / "lock"):
+            lock.acquire()
     except Timeout as error:
         raise RunError(
             f"{folder}: {_who(holder)} is working in this run; wait for it, stop it, "

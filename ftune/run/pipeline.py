@@ -74,16 +74,16 @@ def _is_done(stage: Stage, folder: Path, expected: str, around: Surroundings) ->
         if other is not None:
             around.progress.say(f"{stage.name}: the same as in {other}, taken from there")
         return other is not None
-    begin = folder / "begin.json"
-    found = atomic.read_json(begin).get("fingerprint") if begin.is_file() else None
+    begin, done = (_record(folder / name, around) for name in ("begin.json", "done.json"))
+    found = begin.get("fingerprint")
     if found != expected:
         if found is not None:
             _move_aside(folder, "its recipe or data changed", around)
         return False
-    if not (folder / "done.json").is_file():
+    if "files" not in done:
         around.progress.say(f"{stage.name}: begun before, going on")
         return False
-    problems = atomic.damaged(folder, atomic.read_json(folder / "done.json")["files"])
+    problems = atomic.damaged(folder, done["files"])
     if problems:
         for problem in problems:
             around.progress.warn(problem)
@@ -91,6 +91,15 @@ def _is_done(stage: Stage, folder: Path, expected: str, around: Surroundings) ->
     else:
         around.progress.say(f"{stage.name}: done before, reused")
     return not problems
+
+
+def _record(path: Path, around: Surroundings) -> dict[str, Any]:
+    """begin.json or done.json; empty if it isn't there, or damaged, which is told."""
+    try:
+        return atomic.read_json(path) if path.is_file() else {}
+    except RunError as error:
+        around.progress.warn(f"{error}; it counts as not written, and the stage is gone on with")
+        return {}
 
 
 def _move_aside(folder: Path, why: str, around: Surroundings) -> None:
@@ -106,6 +115,7 @@ def _run(stage: Stage, context: Context, reads: set[str]) -> None:
     folder = context.folder
     with atomic.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "done.json").unlink(missing_ok=True)  # of what is made again
     begin = {"stage": stage.name, "version": stage.version, "fingerprint": context.fingerprint}
     atomic.write_json(folder / "begin.json", begin)
     started = time.monotonic()

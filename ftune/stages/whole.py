@@ -89,16 +89,40 @@ def choose(runs_dir: Path, name: str, key: str, fresh: bool) -> RunDirectory:
     """
     if not fresh:
         for run in directory.existing(runs_dir, name):
-            if run.state().get("fingerprint") == key:
+            if _training(run) == key:
                 return run
     return directory.create(runs_dir, name)
+
+
+def _training(run: RunDirectory) -> str | None:
+    """The fingerprint of a run's training; where run.json is damaged, the stage has it too."""
+    for file in (run.state_file, run.stage("train") / "begin.json"):
+        with suppress(RunError):
+            return atomic.read_json(file).get("fingerprint")
+    return None
+
+
+def _readable(file: Path, progress: Progress) -> bool:
+    """Whether a record can be read; a damaged one is told and moved aside, to be written again."""
+    if not file.is_file():
+        return False
+    try:
+        atomic.read_json(file)
+    except RunError as error:
+        aside = file.with_name(f"damaged-{file.name}")
+        with atomic.disk_errors(aside):
+            file.replace(aside)
+        progress.warn(f"{error}; it was moved to {aside.name} and is written again")
+        return False
+    return True
 
 
 def _begin(run: RunDirectory, loaded: Loaded, key: str, progress: Progress) -> None:
     """Writes the run's record, and says what differs from the last time."""
     record = run.folder / "environment.json"
     now = machine.describe()
-    if record.is_file():
+    _readable(run.state_file, progress)
+    if _readable(record, progress):
         for line in machine.differences(atomic.read_json(record), now):
             progress.warn(f"since this run began: {line}")
     else:

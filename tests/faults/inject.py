@@ -120,6 +120,20 @@ def clock(every: int, by: float) -> None:
     time.time = jumping  # type: ignore[assignment]
 
 
+def count_files(note: str) -> None:
+    """Writes down how many files are open, at each rotation of checkpoints."""
+    from ftune.train import checkpoint
+
+    original = checkpoint.rotate
+
+    def counting(*arguments: Any) -> None:
+        with Path(note).open("a") as handle:
+            handle.write(f"{len(os.listdir('/proc/self/fd'))}\n")  # noqa: PTH208
+        original(*arguments)
+
+    checkpoint.rotate = counting
+
+
 def poison(what: str, step: int) -> None:
     """NaN in a weight, in the gradient, or in the loss of a batch, at an optimizer step."""
     import torch
@@ -158,7 +172,7 @@ def _spoil(parameter: Any) -> None:
 
 
 FAULTS: dict[str, Callable[..., None]] = {
-    f.__name__: f for f in (at_file, at_call, file_size, clock, poison)
+    f.__name__: f for f in (at_file, at_call, file_size, clock, count_files, poison)
 }
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from parent import Parent  # noqa: E402
-from trials import Field, Trial, summary  # noqa: E402
-from world import make_home  # noqa: E402
+from parent import Parent
+from trials import Field, Trial, summary
+from world import make_home
 
 
 def main() -> int:

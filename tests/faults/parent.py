@@ -39,6 +39,8 @@ class Parent(Warm):
         self._count += 1
         folder.mkdir(parents=True, exist_ok=True)
         out, err = (self._home / f"{self._count}.{stream}" for stream in ("out", "err"))
+        for stream in (out, err):  # a child that is killed at once never came to it
+            stream.touch()
         line = ["train", str(recipe), *map(str, more)]
         request = {"start": line, "cwd": str(folder), "faults": list(faults)}
         pid = int(self._ask({**request, "out": str(out), "err": str(err)}))

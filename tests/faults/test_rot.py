@@ -20,11 +20,10 @@ PARTS = (*CHECKPOINT, "state.json", "manifest.json")
 
 @pytest.fixture(scope="module")
 def killed(parent, home, tmp_path_factory) -> Path:
-    """A working folder whose run was killed with two whole checkpoints."""
+    """A working folder whose run was killed with whole checkpoints."""
     folder = tmp_path_factory.mktemp("killed")
     at = {"fault": "at_call", "target": "torch:Tensor.backward", "number": 16, "do": "kill"}
     assert parent.train(folder, home / "lora.yaml", faults=[at]).code == -9
-    assert len(list((folder / "runs/lora/001/train/checkpoints").iterdir())) == 2
     return folder
 
 
@@ -74,12 +73,12 @@ def _same_json(path: Path, whole: bytes) -> bool:
 def test_the_checkpoint_before_is_used(name, way, killed, parent, home, reference, tmp_path):
     shutil.copytree(killed / "runs", tmp_path / "runs")
     run = tmp_path / "runs/lora/001"
-    older, newest = sorted((run / "train/checkpoints").iterdir())
+    *_, older, newest = sorted((run / "train/checkpoints").iterdir())
     spoil(newest / name, way, random.Random(), older / name)
     done = parent.train(tmp_path, home / "lora.yaml")
     assert done.code == 0, done.err
     assert f"the checkpoint of step {int(newest.name[5:])} is damaged and not used" in done.err
-    assert name in done.err
+    assert name in done.err or way == "swapped"  # then it is the others that don't fit
     assert f"going on from the checkpoint of step {int(older.name[5:])}" in done.out
     assert differences(run, reference("lora")) == []
 
@@ -88,7 +87,7 @@ def test_a_swapped_checkpoint_folder(killed, parent, home, reference, tmp_path):
     """Whole, but of another step than its name says."""
     shutil.copytree(killed / "runs", tmp_path / "runs")
     run = tmp_path / "runs/lora/001"
-    older, newest = sorted((run / "train/checkpoints").iterdir())
+    *_, older, newest = sorted((run / "train/checkpoints").iterdir())
     shutil.rmtree(newest)
     older.rename(newest)
     done = parent.train(tmp_path, home / "lora.yaml")
@@ -135,8 +134,10 @@ def test_a_damaged_file_of_a_finished_run(name, way, parent, home, reference, tm
     assert done.code == 0, done.err
     newest = sorted((tmp_path / "runs/lora").iterdir())[-1]
     assert differences(newest, reference("lora")) == []
-    if "/" in name:
-        stage = name.partition("/")[0]
-        assert f"{stage}: done before, reused" not in done.out
+    stage = name.partition("/")[0]
+    assert f"{stage}: done before, reused" not in done.out
+    # A record that isn't there was never written, and a lock or report is made anew each time.
+    unsaid = (("train/done.json", "gone"), ("format/begin.json", "gone"))
+    if name not in ("report.json", "lock.json") and (name, way) not in unsaid:
         assert name in done.err
     assert read(newest / "run.json")["state"] == "done"

@@ -107,7 +107,9 @@ def test_no_interval_where_the_data_allow_none() -> None:
 
 def test_chance_is_exact_where_all_swaps_can_be_counted() -> None:
     # Five rows, all better: of 32 ways to swap 2 are as extreme.
-    assert p_value(mean([0] * 5), mean([1] * 5), 20_000) == pytest.approx(2 / 32, abs=0.005)
+    assert p_value(mean([0] * 5), mean([1] * 5), 100) == 2 / 32
+    assert p_value(mean([0] * 6), mean([1] * 6), 64) == 2 / 64
+    assert p_value(mean([0] * 6), mean([1] * 6), 63) == pytest.approx(2 / 64, abs=0.05)
     before, after = [0.0, 1.5, 2.5, 0.3, 4.0, 2.0], [1.0, 1.0, 4.0, 2.5, 3.0, 6.0]
     differences = np.array(after) - before
 
@@ -118,7 +120,7 @@ def test_chance_is_exact_where_all_swaps_can_be_counted() -> None:
         (before, after), gap, permutation_type="samples", alternative="two-sided"
     )
     assert expected.statistic == pytest.approx(differences.mean())
-    assert p_value(mean(before), mean(after), 20_000) == pytest.approx(expected.pvalue, abs=0.01)
+    assert p_value(mean(before), mean(after), 1000) == pytest.approx(expected.pvalue)
 
 
 def test_equal_answers_differ_by_nothing_but_chance() -> None:
@@ -169,7 +171,7 @@ def questions(shared: Path) -> tuple[Prompt, ...]:
 
 @pytest.mark.parametrize(
     ("kind", "other"),
-    [*(("BLEU", name) for name in ("slug", "harv", "nle", "gong", "sheff2")), ("chrF2", "harv")],
+    [*(("BLEU", name) for name in ("slug", "harv", "gong")), ("chrF2", "harv")],
 )
 def test_differences_of_e2e_systems_equal_those_of_sacrebleu(
     shared: Path, questions: tuple[Prompt, ...], kind: str, other: str

@@ -151,8 +151,11 @@ def test_the_penalty_is_trained_and_not_logged(tmp_path: Path) -> None:
 
 
 def test_adalora_refuses_a_training_that_is_too_short(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"tune.tinit: 5 .* none of the 4 steps"):
+    with pytest.raises(ModelError, match=r"tune.tinit: 5 .* too few of the 4 steps"):
         train(job_for(tmp_path, made(tinit=5), max_steps=4))
+    with pytest.raises(ModelError, match=r"too few of the 1 steps"):
+        train(job_for(tmp_path, made(tfinal=0), max_steps=1))
+    train(job_for(tmp_path, made(tfinal=0), max_steps=2))
     with pytest.raises(ModelError, match=r"tune\.init_r"):
         made(target_r=4)
 

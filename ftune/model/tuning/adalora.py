@@ -89,10 +89,12 @@ def begin(model: Any, total: int) -> None:
     from ftune.errors import ModelError
 
     settings = _settings(model)
-    if settings.tinit >= total - settings.tfinal:
+    # The step in which ranks are settled goes by scores of the steps before it.
+    if max(settings.tinit, 1) >= total - settings.tfinal:
         raise ModelError(
             f"tune.tinit: {settings.tinit} steps before ranks fall and {settings.tfinal} after "
-            f"(tune.tfinal) leave none of the {total} steps of this training; lower them"
+            f"(tune.tfinal) leave too few of the {total} steps of this training; lower them, or "
+            "train for longer"
         )
     settings.total_step = total
 

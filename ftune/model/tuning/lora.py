@@ -34,10 +34,10 @@ class Config(Section):
     olora and pissa move the largest parts of the base's own weights into the adapter."""
     bias: Literal["none", "all", "lora_only"] = "none"
     """Which biases of the base are trained too."""
-    rank_pattern: dict[str, Annotated[int, Field(ge=1)]] = {}
+    rank_pattern: dict[str, Annotated[int, Field(ge=1)]] | None = None
     """Other ranks for some layers: the end of their names, or a regular expression, and the rank.
     """
-    alpha_pattern: dict[str, Annotated[int, Field(ge=1)]] = {}
+    alpha_pattern: dict[str, Annotated[int, Field(ge=1)]] | None = None
     """The same for ``lora_alpha``."""
     loraplus_lr_ratio: Annotated[float, Field(ge=1.0)] | None = None
     """LoRA+: the second matrix learns so many times as fast as the first, whose rate is
@@ -56,7 +56,7 @@ def peft_config(model: Any, config: Config, tokenizer: Any) -> Any:
     if config.modules_to_save:
         check_targets(model, config.modules_to_save, "tune.modules_to_save")
     for key in ("rank_pattern", "alpha_pattern"):
-        for pattern in getattr(config, key):
+        for pattern in getattr(config, key) or ():
             check_targets(model, rf"(.*\.)?({pattern})", f"tune.{key}")
     return LoraConfig(
         task_type="CAUSAL_LM",
@@ -64,8 +64,8 @@ def peft_config(model: Any, config: Config, tokenizer: Any) -> Any:
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
         target_modules=chosen,
-        rank_pattern=dict(config.rank_pattern),
-        alpha_pattern=dict(config.alpha_pattern),
+        rank_pattern=config.rank_pattern or {},
+        alpha_pattern=config.alpha_pattern or {},
         modules_to_save=list(config.modules_to_save) or None,
         use_rslora=config.use_rslora,
         use_dora=config.use_dora,
