@@ -12,8 +12,8 @@ from ftune.errors import RecipeError
 from ftune.recipe import wording
 from ftune.recipe.checks import check
 from ftune.recipe.choices import Choosing
-from ftune.recipe.overrides import apply_overrides
 from ftune.recipe.names import SHIPPED
+from ftune.recipe.overrides import apply_overrides
 from ftune.recipe.places import KeyPath, Places, Problem
 from ftune.recipe.schema import Recipe
 from ftune.recipe.source_text import read_text

