@@ -33,8 +33,8 @@ format: $(VENV)/.installed-dev ## put the code in its usual form
 	$(BIN)/ruff format .
 
 faults: export OMP_NUM_THREADS = 1
-faults: $(VENV)/.installed-dev ## kill, fill the disk, flip bits: `make faults N=100`
-	$(BIN)/python -m pytest tests/faults --kills $(or $(N),10)
+faults: $(VENV)/.installed-dev ## kill runs at random and compare: `make faults N=100`
+	$(BIN)/python tests/faults/kills.py --trials $(or $(N),10)
 
 alike: export OMP_NUM_THREADS = 1
 alike: $(VENV)/.installed-dev ## the table of configurations that must train alike

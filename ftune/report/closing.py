@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from ftune.recipe.methods import VIRTUAL
 from ftune.report.gather import Gathered
 
 
@@ -13,7 +14,7 @@ def next_steps(run: Gathered) -> tuple[tuple[str, str], ...]:
     if run.state != "done":
         return ((f"ftune runs show {folder}", "see how far it came"),)
     steps = [(f"ftune generate {folder} --chat", "talk to the tuned model")]
-    if run.method not in ("full", ""):
+    if run.method not in ("full", "", *VIRTUAL):  # those have nothing to merge
         steps.append((f"ftune merge {folder}", "put the adapter into the base model"))
     steps.append((f"ftune runs show {folder}", "see this again, with samples"))
     return tuple(steps)

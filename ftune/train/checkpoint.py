@@ -166,21 +166,23 @@ def _free_name(path: Path) -> Path:
 
 def clean(root: Path) -> None:
     """Removes what killed saves and removals left behind, and undoes a half-done replacement."""
-    for old in root.glob(f"{REPLACED}step-*"):
-        final = root / old.name.removeprefix(REPLACED)
-        if final.exists():
-            shutil.rmtree(old)
-        else:
-            old.rename(final)
-    for part in root.glob(f"{atomic.TEMPORARY}*"):
-        shutil.rmtree(part)
+    with atomic.disk_errors(root):
+        for old in root.glob(f"{REPLACED}step-*"):
+            final = root / old.name.removeprefix(REPLACED)
+            if final.exists():
+                shutil.rmtree(old)
+            else:
+                old.rename(final)
+        for part in root.glob(f"{atomic.TEMPORARY}*"):
+            shutil.rmtree(part)
 
 
 def rotate(root: Path, keep: int, pinned: int | None) -> None:
     """Removes all but the newest ``keep`` checkpoints and the one of step ``pinned``."""
-    for step in steps(root)[keep:]:
-        if step != pinned:
-            _remove(path_of(root, step))
+    with atomic.disk_errors(root):
+        for step in steps(root)[keep:]:
+            if step != pinned:
+                _remove(path_of(root, step))
 
 
 def _remove(folder: Path) -> None:

@@ -100,7 +100,7 @@ RECIPES = [
     Bad("runs_dir is a file", 2, ("runs_dir", "is a file"), over("runs_dir=recipe.yaml")),
     Bad("missing data file", 2, ("there is no file trian.jsonl", "train.jsonl"),
         over("data.train.0.path=trian.jsonl")),
-    Bad("missing model folder", 2, ("./modle", "model"), over("model.name_or_path=./modle")),
+    Bad("missing model folder", 2, ("modle", "model"), over("model.name_or_path=./modle")),
 ]  # fmt: skip
 
 DATA = [

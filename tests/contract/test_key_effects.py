@@ -80,7 +80,7 @@ CASES = [
     Case("data.train_on=completion", "format", (f"data.train=[{ON % 'talk.jsonl'}]",)),
     Case("data.min_trained=0.9", "format"),
     Case("train.seed=7", "format", ("data.eval=0.3",)),
-    Case("model.add_tokens=[onions]", "load"),
+    Case("model.add_tokens=[onions]", "format"),
     Case("model.name_or_path=./other", "load"),
     Case("model.dtype=bfloat16", "load"),
     Case("model.device=cuda", "load"),

@@ -46,7 +46,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("ia3", {"target_modules": ("q_proj", "up_proj"), "feedforward_modules": ("up_proj",)}, {}),
     ("ia3", {"target_modules": "all-linear"}, {}),
     ("oft", {"oft_block_size": 8, "coft": True, "block_share": True}, {}),
-    ("oft", {"use_cayley_neumann": False, "module_dropout": 0.5}, {}),
+    ("oft", {"use_cayley_neumann": False}, {}),
     ("boft", {"boft_block_size": 8, "target_modules": ("v_proj",), "boft_dropout": 0.2}, {}),
     ("layernorm", {"target_modules": ("input_layernorm",)}, {}),
     ("p_tuning", {"encoder_reparameterization_type": "LSTM", "encoder_hidden_size": 16}, {}),

@@ -126,7 +126,9 @@ class Field:
         if done.code == 5 and " free on its disk" not in done.err:
             trial.wrong.append(f"not told what is free: {done.err}")
         met = note.read_text()
-        if done.code == 0 and met and fault["forever"] and "report" not in met:
+        # A full disk still lets one remove, so a run may end well if that was all it had to do.
+        removal = met.startswith(("os.remove", "os.rmdir"))
+        if done.code == 0 and met and fault["forever"] and not removal:
             trial.wrong.append(f"a full disk went unnoticed at {met}")
         return _place(met) if done.code else ""
 

@@ -13,14 +13,12 @@ from ftune.recipe.base import Section
 
 
 class Config(Section):
-    """Settings of PEFT's ``OFTConfig``."""
+    """Settings of PEFT's ``OFTConfig``; its ``module_dropout`` is read by nobody in PEFT 0.21."""
 
     oft_block_size: Annotated[int, Field(ge=2)] = 32
     """Width of a block; larger ones train more. It has to divide the width of the layers."""
     target_modules: str | tuple[str, ...] = "all-linear"
     """Which layers: ``all-linear`` (all but the head), a list of names, or a regular expression."""
-    module_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of the blocks that are left unturned in a training step."""
     block_share: bool = False
     """One block for all places of a layer."""
     coft: bool = False
@@ -49,7 +47,6 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
         task_type="CAUSAL_LM",
         oft_block_size=config.oft_block_size,
         target_modules=chosen,
-        module_dropout=config.module_dropout,
         block_share=config.block_share,
         coft=config.coft,
         eps=config.eps,
