@@ -1,19 +1,24 @@
-"""Every recipe that ships runs from rows to report, with small things in place of the hub's."""
+"""Every recipe that ships is right for reader and schema, and runs from rows to report."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 from small_runs import one_thread
 
 from ftune.recipe.reading import load_recipe
+from ftune.recipe.resolved import to_yaml
+from ftune.recipe.yaml_tree import parse
 from ftune.run.progress import Silent
 from ftune.stages.whole import STAGES, Wish, train_recipe
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 SHIPPED = sorted(FOLDER.glob("*.yaml"))
+SCHEMA = json.loads((FOLDER / "schema.json").read_text(encoding="utf-8"))
 ROWS = "[{path: 'ftune:quickstart/%s.jsonl', format: alpaca, max_rows: %d}]"
 # In place of the hub's models and data, and few of everything.
 SMALL = (
@@ -40,13 +45,35 @@ def test_there_are_those_that_the_readme_names() -> None:
     assert {"quickstart", "ci-smoke", "sft-lora", "sft-qlora", "prompt-tuning", "full"} <= names
 
 
+def listed(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [listed(v) for v in value]
+    return {k: listed(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def checked(path: Path) -> Any:
+    """What a YAML file holds, after the schema has seen it."""
+    plain, _, _ = parse(path.read_text(encoding="utf-8"), path.name)
+    jsonschema.Draft202012Validator(SCHEMA).validate(listed(plain))
+    return listed(plain)
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
-def test_its_first_line_leads_to_the_schema(path: Path) -> None:
+def test_reader_and_schema_agree(path: Path, tmp_path: Path) -> None:
     first = path.read_text(encoding="utf-8").partition("\n")[0]
-    start = "# yaml-language-server: $schema="
-    assert first.startswith(start)
-    schema = json.loads((path.parent / first.removeprefix(start)).read_text(encoding="utf-8"))
-    assert schema["type"] == "object"
+    assert first == "# yaml-language-server: $schema=schema.json"
+    assert checked(path)
+    recipe = load_recipe(path).recipe
+    resolved = tmp_path / "recipe.resolved.yaml"
+    resolved.write_text(to_yaml(recipe), encoding="utf-8")
+    assert load_recipe(resolved, home=path).recipe == recipe
+    assert checked(resolved)
+
+
+def test_a_wrong_recipe_is_refused_by_the_schema() -> None:
+    wrong = {**checked(SHIPPED[0]), "base_model": "x"}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(SCHEMA).validate(wrong)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
