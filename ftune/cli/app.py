@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ftune import __version__
+from ftune.cli.data.app import data_app
 from ftune.cli.doctor import doctor
 from ftune.cli.evaluate import evaluate
 from ftune.cli.generate import generate
@@ -44,6 +45,7 @@ VERBS: list[tuple[Callable[..., None], str]] = [
 for verb, name in VERBS:
     app.command(name)(verb)
 app.add_typer(runs_app, name="runs")
+app.add_typer(data_app, name="data")
 
 
 def _version(asked: bool) -> None:

@@ -59,7 +59,7 @@ def examples(
             except DataError as error:
                 _bad(counts, row, str(error), on_bad_row)
                 continue
-            times = drawn(source.weight, seed, row)
+            times = drawn(source.weight, seed, row.number, example)
             if times:
                 yield Taken(index, row.number, example, times)
             else:
@@ -96,10 +96,13 @@ def _bad(counts: SourceCounts, row: Row, why: str, on_bad_row: OnBadRow) -> None
     counts.bad_row(said)
 
 
-def drawn(weight: float, seed: int, row: Row) -> int:
-    """How often a row is used: 2.0 is twice, 0.5 once for a drawn half of the rows, 1.5 both."""
+def drawn(weight: float, seed: int, number: int, example: Example) -> int:
+    """How often a row is used: 2.0 is twice, 0.5 once for a drawn half of the rows, 1.5 both.
+
+    Its number and words decide, not its path: a moved file gives the same rows.
+    """
     whole = int(weight)
-    return whole + (_uniform(seed, "weight", row.source, row.number) < weight - whole)
+    return whole + (_uniform(seed, "weight", number, *_content(example)) < weight - whole)
 
 
 def side(

@@ -152,7 +152,7 @@ def coloured_preview(recipe: Recipe, folder: Path, allow_code: bool) -> Any:
 
 FORMAT = Stage(
     name="format",
-    version=2,
+    version=3,
     reads=(
         "model.name_or_path",
         "model.revision",

@@ -129,7 +129,7 @@ def test_the_files_of_a_run(trained, name):
     }
     expected |= {"train/metrics.jsonl", "evaluate/predictions.jsonl"}
     expected |= {f"train/adapter/{f}" for f in (WHOLE if name == "full" else ADAPTER)}
-    steps = {"lora": (80, 114), "qlora": (40,)}.get(name, (40, 60))
+    steps = {"lora": (80, 116), "qlora": (40,)}.get(name, (40, 60))
     expected |= {f"train/checkpoints/step-{n:06d}/{f}" for n in steps for f in CHECKPOINT}
     assert run.files == expected
     for stage in ("format", "load", "train", "evaluate"):
@@ -146,7 +146,7 @@ def test_the_files_of_a_run(trained, name):
     resolved = load_recipe(run.folder / "recipe.resolved.yaml", home=state["recipe"]).recipe
     assert resolved.name == name
     assert run.done.json["metrics"] == run.report["metrics"]
-    assert not re.search(r"nan|inf\b", (run.folder / "report.json").read_text().casefold())
+    json.loads((run.folder / "report.json").read_text(), parse_constant=pytest.fail)  # no NaN
 
 
 def test_answers_and_losses_are_those_of_plain_peft(trained, shared):

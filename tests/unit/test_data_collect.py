@@ -22,7 +22,7 @@ from ftune.data.templating import load_template
 from ftune.errors import DataError
 from ftune.recipe.base import Chosen
 from ftune.recipe.schema import Source
-from ftune.types import Example, Message, Row, Tokens
+from ftune.types import Example, Message, Tokens
 
 TEMPLATE = load_template("plain", tokenizer("bytes"))
 GOOD = {"prompt": "two? ", "completion": "four"}
@@ -98,14 +98,26 @@ def test_only_the_first_hundred_bad_rows_are_listed(tmp_path: Path) -> None:
 
 
 def test_weights() -> None:
-    rows = [Row("x", number) for number in range(10_000)]
+    rows = [(n, Example((Message("text", f"words {n % 7}"),))) for n in range(10_000)]
     for weight in (0.25, 1.0, 1.5, 3.0):
-        times = [drawn(weight, 1, row) for row in rows]
+        times = [drawn(weight, 1, *row) for row in rows]
         assert set(times) <= {int(weight), int(weight) + 1}
         assert sum(times) == pytest.approx(weight * len(rows), rel=0.03)
-        assert times == [drawn(weight, 1, row) for row in rows]
-        assert [drawn(weight, 1, row) for row in reversed(rows)] == times[::-1]
-    assert [drawn(0.5, 1, r) for r in rows] != [drawn(0.5, 2, r) for r in rows]
+        assert times == [drawn(weight, 1, *row) for row in rows]
+        assert [drawn(weight, 1, *row) for row in reversed(rows)] == times[::-1]
+    assert [drawn(0.5, 1, *r) for r in rows] != [drawn(0.5, 2, *r) for r in rows]
+
+
+def test_a_moved_file_gives_the_same_rows(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    lines = "".join(json.dumps({**GOOD, "prompt": f"{n}?"}) + "\n" for n in range(60))
+    for name in ("a.jsonl", "sub/b.jsonl"):
+        (tmp_path / name).write_text(lines)
+    places = ("a.jsonl", "sub/b.jsonl", str(tmp_path / "a.jsonl"))
+    runs = [run(tmp_path, [source(path, weight=0.5)])[1] for path in places]
+    found = [[one.row for one, _ in each] for each in runs]
+    assert 10 < len(found[0]) < 50
+    assert found[0] == found[1] == found[2]
 
 
 def test_a_weight_repeats_rows(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""``ftune data``: look at data files and mend them; one file per verb."""
