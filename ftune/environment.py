@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
+SECRET = re.compile(
+    r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIALS?)(?:_|$)"
+)
+PLACES = ("_PATH", "_FILE", "_DIR", "_URL")
+SHORTEST = 8  # letters: shorter values would be found in the middle of words
 ONEDNN_ISA = "ONEDNN_MAX_CPU_ISA"
 
 
@@ -28,6 +34,17 @@ def cache_folder() -> Path:
 def processes() -> tuple[int, int]:
     """The number of this process, and of all that train together: 0 and 1 without a launcher."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def secrets() -> tuple[str, ...]:
+    """Values of variables whose names say that they are secret, the longest first."""
+    found = {
+        value.strip()
+        for name, value in os.environ.items()
+        if SECRET.search(name.upper()) and not name.upper().endswith(PLACES)
+    }
+    long = [value for value in found if len(value) >= SHORTEST]
+    return tuple(sorted(long, key=len, reverse=True))
 
 
 def get(name: str) -> str | None:

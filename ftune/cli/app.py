@@ -22,6 +22,7 @@ from ftune.cli.schema import schema
 from ftune.cli.train import train
 from ftune.cli.validate import validate
 from ftune.errors import FtuneError
+from ftune.run.secrets import without_secrets
 
 app = typer.Typer(
     name="ftune",
@@ -68,6 +69,8 @@ def options(
 
 def main() -> None:
     """Runs the command line; an FtuneError becomes its message and its exit code."""
+    # Whatever is printed, by ftune, a library or a traceback, goes through these.
+    sys.stdout, sys.stderr = without_secrets(sys.stdout), without_secrets(sys.stderr)
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     if debug:  # taken anywhere on the line, before or after the verb

@@ -14,7 +14,7 @@ from typing import Any
 
 from ftune.recipe import methods, names
 from ftune.recipe.places import KeyPath, Problem, dotted
-from ftune.recipe.schema import Evaluate, Generation, Quantization, Recipe, Train
+from ftune.recipe.schema import Evaluate, Generation, Harness, Quantization, Recipe, Train
 from ftune.recipe.view import View
 
 # Rules get a Recipe, or a View of one that reads alike.
@@ -178,13 +178,18 @@ def metrics(recipe: Any) -> Iterator[Problem]:
             said = f"evaluate.metrics[{i}]: {metric.name} is there already; keep one of them"
             yield Problem(("evaluate", "metrics", i), said)
         seen.append(metric.name)
+    if not recipe.evaluate.suites:
+        for key, default in Harness():
+            at = ("evaluate", "harness", key)
+            why = "without evaluate.suites; name some, or remove it"
+            yield from _unread(at, getattr(recipe.evaluate.harness, key), default, why)
+    if (chosen or recipe.evaluate.suites) and 0 < recipe.evaluate.bootstrap < FEWEST_DRAWS:
+        yield Problem(
+            ("evaluate", "bootstrap"),
+            f"evaluate.bootstrap: {recipe.evaluate.bootstrap} draws say nothing of an interval "
+            f"of 95%; take at least {FEWEST_DRAWS}, or 0 for no intervals",
+        )
     if chosen:
-        if 0 < recipe.evaluate.bootstrap < FEWEST_DRAWS:
-            yield Problem(
-                ("evaluate", "bootstrap"),
-                f"evaluate.bootstrap: {recipe.evaluate.bootstrap} draws say nothing of an interval "
-                f"of 95%; take at least {FEWEST_DRAWS}, or 0 for no intervals",
-            )
         return
     if recipe.data.test:
         yield Problem(
@@ -192,7 +197,8 @@ def metrics(recipe: Any) -> Iterator[Problem]:
             "data.test is never scored without evaluate.metrics; add some, such as [rouge], or "
             "remove it",
         )
-    for key in ("base", "group_references", "bootstrap"):
+    also_of_suites = () if recipe.evaluate.suites else ("base", "bootstrap")
+    for key in ("group_references", *also_of_suites):
         default = Evaluate.model_fields[key].default
         why = "without evaluate.metrics; add some, or remove it"
         yield from _unread(("evaluate", key), getattr(recipe.evaluate, key), default, why)

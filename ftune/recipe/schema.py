@@ -167,6 +167,15 @@ class Train(Section):
     """Stop after so many evaluations without a lower loss."""
     early_stopping_threshold: Rate = 0.0
     """By how much the loss must fall to count as lower."""
+    on_nan: Literal["stop", "skip"] = "stop"
+    """A step whose loss or gradient is not finite: stop the run, or leave the step out, count it
+    and name its rows; ten in a row stop the run as well."""
+    on_oom: Literal["stop", "shrink"] = "stop"
+    """Memory is short in a step: stop the run, or halve the micro-batches from there on and take
+    as many more, which gives the same gradient."""
+    grace_seconds: Annotated[float, Field(gt=0.0)] | None = None
+    """Time from SIGTERM to the end: a step that takes longer is broken off, and the newest
+    checkpoint is what is left; null: the step under way is always finished and saved."""
     report_to: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
     """Trackers, through accelerate; none by default, and nothing else phones anywhere."""
 
@@ -194,11 +203,29 @@ class Generation(Section):
     """Of what is drawn."""
 
 
+class Harness(Section):
+    """How the suites are asked (lm-evaluation-harness)."""
+
+    include_path: str | None = None
+    """A folder with task files of your own; a relative path starts at the recipe's folder."""
+    num_fewshot: Count | None = None
+    """Solved examples before each question; null: as many as the suite says."""
+    limit: Positive | None = None
+    """Ask only the first rows of each suite."""
+    apply_chat_template: bool = False
+    """Put each question into the model's own chat template."""
+
+
 class Evaluate(Section):
     """The evaluation on ``data.test``, of the base model before and of the tuned one after."""
 
     metrics: tuple[Chosen, ...] = ()
     """Which figures; see the metrics."""
+    suites: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Benchmarks of lm-evaluation-harness, such as mmlu, gsm8k or glue, or of your own task
+    files; needs ``pip install 'ftune[suites]'``."""
+    harness: Harness = Harness()
+    """How the suites are asked."""
     generation: Generation = Generation()
     """How answers are generated."""
     batch_size: Positive = 16

@@ -13,7 +13,7 @@ from typing import Any
 from ftune.recipe.places import KeyPath
 from ftune.recipe.schema import Recipe
 
-RUN = ("name", "runs_dir")  # read by the run itself, which is no stage
+RUN = ("name", "runs_dir", "train.grace_seconds")  # read by the run itself, which is no stage
 SLOTS = ("evaluate.metrics", "train.objective")  # a name is read here, and its options apart
 Figures = Mapping[str, Any]
 

@@ -20,6 +20,9 @@ COSMETIC = frozenset(
         "train.logging_steps",  # how often a line is written, not what is trained
         "train.save_steps",  # a checkpoint reads the state of training and leaves it as it is
         "train.save_total_limit",  # how many of them are kept
+        "train.on_nan",  # what comes after a step that is no number; a run may go on with another
+        "train.on_oom",  # the same gradient, in smaller parts
+        "train.grace_seconds",  # when a run that was asked to stop ends
     }
 )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ftune.errors import RunError
+from ftune.run.secrets import redacted
 
 TEMPORARY = ".part-"  # start of the names of files and folders that are not finished
 
@@ -62,8 +63,8 @@ def write(path: Path, fill: Callable[[Path], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text."""
-    write(path, lambda p: p.write_text(text, encoding="utf-8"))
+    """Writes UTF-8 text, without secrets: records are kept, copied and sent on."""
+    write(path, lambda p: p.write_text(redacted(text), encoding="utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,19 +16,24 @@ if hasattr(signal, "SIGHUP"):  # not on Windows
 
 
 class StopFlag:
-    """Whether the run was asked to stop; ``code`` is the exit code that belongs to the signal."""
+    """Whether the run was asked to stop; ``code`` is the exit code that belongs to the signal.
+
+    ``safe`` says what is left if the work under way is broken off.
+    """
 
     def __init__(self) -> None:
         self.code: int | None = None
+        self.safe = "what was finished before is whole"
 
     def __bool__(self) -> bool:
         return self.code is not None
 
 
 @contextmanager
-def stop_flag() -> Iterator[StopFlag]:
+def stop_flag(grace: float | None = None) -> Iterator[StopFlag]:
     """Turns the first such signal into a flag; a second one ends the process at once.
 
+    So does the end of the ``grace``, in seconds from the first signal, unless that was Ctrl-C.
     Ending at once is safe: every file of a run appears by rename.
     """
     flag = StopFlag()
@@ -39,8 +46,67 @@ def stop_flag() -> Iterator[StopFlag]:
     # What is ignored stays so: that is how nohup keeps a run alive.
     wanted = [s for s in CODES if signal.getsignal(s) is not signal.SIG_IGN]
     before = {s: signal.signal(s, on_signal) for s in wanted}
+    with _watched(flag, grace):
+        try:
+            yield flag
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _watched(flag: StopFlag, grace: float | None) -> Iterator[None]:
+    """A thread that hears of signals at once, also while the main one is inside a long product.
+
+    Python calls a signal's handler between two of its own instructions only; the number of the
+    signal is written to the wake-up file at once.
+    """
+    if sys.platform == "win32":  # wakes by sockets only
+        yield
+        return
+    out, into = os.pipe()
+    os.set_blocking(into, False)
+    old = signal.set_wakeup_fd(into, warn_on_full_buffer=False)
+    thread = threading.Thread(target=_watch, args=(out, flag, grace), daemon=True)
+    thread.start()
     try:
-        yield flag
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.set_wakeup_fd(old)
+        os.write(into, b"\0")  # ends the thread
+        thread.join()
+        os.close(into)
+        os.close(out)
+
+
+def _watch(out: int, flag: StopFlag, grace: float | None) -> None:
+    """Ends the process at a second signal, or when the grace is over."""
+    asked = 0
+    timer: threading.Timer | None = None
+    try:
+        while True:
+            number = os.read(out, 1)[0]
+            if number == 0:
+                return
+            if number not in CODES:
+                continue
+            asked += 1
+            code = CODES[signal.Signals(number)]
+            if asked > 1:
+                os._exit(code)
+            if grace is not None and number != signal.SIGINT:
+                timer = threading.Timer(grace, _break_off, (flag, grace, code))
+                timer.daemon = True
+                timer.start()
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+def _break_off(flag: StopFlag, grace: float, code: int) -> None:
+    said = (
+        f"\nftune: train.grace_seconds ({grace:g}) are over and the work under way is not, so it "
+        f"is broken off; {flag.safe}, and the same command goes on from there\n"
+    )
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, said.encode())
+    os._exit(code)

@@ -13,12 +13,12 @@ from ftune.run.directory import RUN_ID
 from ftune.run.progress import Progress
 from ftune.run.signals import stop_flag
 from ftune.run.stage import Place
-from ftune.stages import prompting
-from ftune.stages.evaluate import prepare, write
+from ftune.stages import prompting, suites
+from ftune.stages.evaluate import prepare, score, write
 from ftune.stages.models import MODEL_KEYS, Tuned, load_base, trained
 from ftune.stages.rows import SPLITS
 from ftune.stages.target import Found
-from ftune.stages.testing import DATA_KEYS, measure
+from ftune.stages.testing import DATA_KEYS
 from ftune.types import Report
 
 
@@ -41,29 +41,30 @@ def answer(found: Found, question: Question, progress: Progress) -> Report:
     recipe = found.loaded.recipe
     if question.on not in SPLITS:
         raise RecipeError(f"--on: {question.on!r} is none of {', '.join(SPLITS)}")
-    if not recipe.evaluate.metrics:
+    if not recipe.evaluate.metrics and not recipe.evaluate.suites:
         raise RecipeError(
             "evaluate.metrics: names no metric; name some in the recipe, "
             "or with -o 'evaluate.metrics=[rouge, bleu]'"
         )
-    if not getattr(recipe.data, question.on):
+    if recipe.evaluate.metrics and not getattr(recipe.data, question.on):
         raise RecipeError(f"data.{question.on}: the recipe names no such rows; add them")
     place = Place(found.folder, question.allow_remote_code)
     tuned, home = _model(found, recipe, question, progress)
     view = View(recipe, "", (*MODEL_KEYS, *DATA_KEYS, "evaluate"), set())
     if home is not None:
         prompting.check(home, view, tuned.tokenizer, place, progress)
-    rows, asking = prepare(view, question.on, tuned.tokenizer, place)
+    suites.identity(view, place)  # refuses what can't be asked
+    work = prepare(view, question.on, tuned.tokenizer, place)
     with stop_flag() as stop:
-        scored = measure(tuned.model, tuned.tokenizer, rows, asking, progress, stop)
+        scored = score(tuned.model, tuned.tokenizer, work, progress, stop)
     folder = question.output or _new_folder(found)
     with atomic.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    report = write(folder, {"tuned": scored}, rows, recipe.evaluate.bootstrap)
+    report = write(folder, {"tuned": scored}, work.rows, recipe.evaluate.bootstrap)
     told = {**report.figures, "model": _name(found, question), "on": question.on}
     told["output"] = str(folder)
     atomic.write_json(folder / "report.json", {**told, "summary": report.summary})
-    head = f"{told['model']} on {question.on} ({len(rows.tokens):,} rows)"
+    head = f"{told['model']} on {question.on} ({len(work.rows.tokens):,} rows)"
     return Report("eval", told, (head, *report.summary, f"written to {folder}"), report.warnings)
 
 

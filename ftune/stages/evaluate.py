@@ -2,85 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ftune.recipe.view import View
 from ftune.run.stage import Context, Place, Stage
-from ftune.stages import prompting
+from ftune.stages import prompting, suites
 from ftune.stages.models import MODEL_KEYS, Tuned, load_base, trained
 from ftune.stages.rows import identity_of
 from ftune.stages.testing import DATA_KEYS, Asking, TestSet, grouped, measure, read_rows
 from ftune.types import Metric, Prediction, Report
 
+if TYPE_CHECKING:
+    from ftune.evaluate.harness import Measured, Suites
+    from ftune.run.progress import Progress
+    from ftune.run.signals import StopFlag
+
+
+@dataclass(frozen=True)
+class Work:
+    """What models are measured on: rows of the recipe, suites, or both."""
+
+    rows: TestSet
+    asking: Asking
+    suites: Suites | None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What one model answered, and its figures."""
+
+    predictions: list[Prediction]
+    metrics: list[Metric]
+    suites: Measured | None = None
+
+    @property
+    def figures(self) -> list[Metric]:
+        """Those on the recipe's rows, then those of the suites."""
+        return [*self.metrics, *(self.suites.metrics if self.suites else ())]
+
 
 def _identity(recipe: View, place: Place) -> dict[str, object]:
-    return identity_of(recipe, ("test",), place) if recipe.evaluate.metrics else {}
+    rows = identity_of(recipe, ("test",), place) if recipe.evaluate.metrics else {}
+    return {**rows, **suites.identity(recipe, place)}
 
 
 def _run(context: Context) -> Report:
     recipe, around = context.recipe, context.around
-    if not recipe.evaluate.metrics:
+    if not recipe.evaluate.metrics and not recipe.evaluate.suites:
         return Report("evaluate", {}, ("evaluate.metrics names none; nothing was scored",))
     adapter = context.folder_of("train") / "adapter"
     tuned: Tuned = around.shared.pop("trained", None) or trained(
         recipe, around.place.allow_remote_code, adapter, around.progress
     )
     prompting.check(adapter, recipe, tuned.tokenizer, around.place, around.progress)
-    rows, asking = prepare(recipe, "test", tuned.tokenizer, around.place)
-    scored: dict[str, tuple[list[Prediction], list[Metric]]] = {}
+    work = prepare(recipe, "test", tuned.tokenizer, around.place)
     around.progress.say("evaluate: the tuned model")
-    arguments = (tuned.tokenizer, rows, asking, around.progress, around.stop)
-    scored["tuned"] = measure(tuned.model, *arguments)
+    asking = (tuned.tokenizer, work, around.progress, around.stop)
+    scored = {"tuned": score(tuned.model, *asking)}
     if recipe.evaluate.base:
         around.progress.say("evaluate: the base model")
-        scored["base"] = _of_base(context, tuned, arguments)
-    return write(context.folder, scored, rows, recipe.evaluate.bootstrap)
+        scored["base"] = _of_base(context, tuned, asking)
+    return write(context.folder, scored, work.rows, recipe.evaluate.bootstrap)
 
 
-def _of_base(
-    context: Context, tuned: Tuned, arguments: Any
-) -> tuple[list[Prediction], list[Metric]]:
+def _of_base(context: Context, tuned: Tuned, asking: Any) -> Scored:
     """The same without the adapter, or with the base loaded again where training changed it."""
     from ftune.model.attaching import keeps_base
 
     if keeps_base(tuned.model):
         with tuned.model.disable_adapter():
-            return measure(tuned.model, *arguments)
+            return score(tuned.model, *asking)
     base = load_base(context.recipe, context.around.place.allow_remote_code)
-    return measure(base.model, *arguments)
+    return score(base.model, *asking)
 
 
-def prepare(recipe: View, split: str, tokenizer: Any, place: Place) -> tuple[TestSet, Asking]:
-    """The rows of a split and how they are asked."""
-    rows, template = read_rows(recipe, split, tokenizer, place)
+def score(model: Any, tokenizer: Any, work: Work, progress: Progress, stop: StopFlag) -> Scored:
+    """The model's predictions and figures on the rows, and on the suites."""
+    found = measure(model, tokenizer, work.rows, work.asking, progress, stop)
+    return Scored(*found, suites.measure(model, tokenizer, work.suites, progress, stop))
+
+
+def prepare(recipe: View, split: str, tokenizer: Any, place: Place) -> Work:
+    """The rows of a split and how they are asked; no rows where no metric scores them."""
     section = recipe.evaluate
-    if section.group_references:
-        rows = grouped(rows)
+    rows, stop, stop_ids = TestSet([], [], {}, {}), (), ()
+    if section.metrics:
+        rows, template = read_rows(recipe, split, tokenizer, place)
+        stop, stop_ids = template.stop, template.stop_ids
+        if section.group_references:
+            rows = grouped(rows)
     asking = Asking(
         chosen=section.metrics,
         generation=section.generation,
         batch_size=section.batch_size,
-        stop=template.stop,
-        stop_ids=template.stop_ids,
+        stop=stop,
+        stop_ids=stop_ids,
     )
-    return rows, asking
+    return Work(rows, asking, suites.wanted(recipe, place))
 
 
-def write(
-    folder: Any,
-    scored: dict[str, tuple[list[Prediction], list[Metric]]],
-    rows: TestSet,
-    resamples: int,
-) -> Report:
+def write(folder: Path, scored: Mapping[str, Scored], rows: TestSet, resamples: int) -> Report:
     """Writes predictions.jsonl; the report has a line for each figure, before and after."""
     from ftune.evaluate import predictions, scoreboard
     from ftune.evaluate.resampling import SEED
 
-    tuned, metrics = scored["tuned"]
-    before = scored.get("base", ([], []))
-    predictions.write(folder / "predictions.jsonl", tuned, before[0])
-    lines = scoreboard.compare(before[1], metrics, resamples)
+    tuned, before = scored["tuned"], scored.get("base", Scored([], []))
+    if rows.prompts:
+        predictions.write(folder / "predictions.jsonl", tuned.predictions, before.predictions)
+    suites.write(folder, {name: one.suites for name, one in scored.items()})
+    lines = scoreboard.compare(before.figures, tuned.figures, resamples)
     figures = {
         "metrics": [
             {
@@ -98,12 +131,12 @@ def write(
         ],
         "rows": len(rows.tokens),
         "prompts": len(rows.prompts),
-        "cut": sum(p.finish == "length" for p in tuned),
+        "cut": sum(p.finish == "length" for p in tuned.predictions),
         "ledger": rows.ledger,
         "bootstrap": {"resamples": resamples, "seed": SEED} if resamples else None,
     }
     summary = tuple(_line(line) for line in lines)
-    warnings = _warnings(tuned)
+    warnings = _warnings(tuned.predictions)
     return Report("evaluate", figures, summary, warnings)
 
 

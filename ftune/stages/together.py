@@ -111,7 +111,7 @@ def follow(loaded: Loaded, allow_remote_code: bool) -> None:
     from ftune.train.loop import train
 
     group = Group(loaded.recipe)
-    with stop_flag() as stop:
+    with stop_flag(loaded.recipe.train.grace_seconds) as stop:
         told = group.hear()
         if told is not None:
             place = Place(loaded.path.parent, allow_remote_code)

@@ -47,7 +47,7 @@ def train_recipe(loaded: Loaded, wish: Wish, progress: Progress) -> RunDirectory
     place = Place(loaded.path.parent, wish.allow_remote_code)
     reads: set[str] = set()
     group = join(recipe)
-    with stop_flag() as stop, ending(group):
+    with stop_flag(recipe.train.grace_seconds) as stop, ending(group):
         prints = fingerprints(STAGES, recipe, place, reads)
         run = choose(Path(recipe.runs_dir), recipe.name, prints["train"], wish.fresh)
         with locked(run.folder):

@@ -8,8 +8,8 @@ import torch
 
 from ftune.errors import RunError
 from ftune.train.engine import Engine
+from ftune.train.gradient import to_device
 from ftune.train.job import Job
-from ftune.train.stepping import to_device
 
 
 @torch.no_grad()

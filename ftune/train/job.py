@@ -16,7 +16,9 @@ from ftune.run.signals import StopFlag
 from ftune.train.hooks import Hooks
 from ftune.types import Batch, LossSum
 
-Micro = Any  # what names the rows of a micro-batch; only the job's own ``collate`` looks inside
+# What names the rows of a micro-batch: a dataclass whose ``lines`` are its examples; only the
+# job's own ``collate`` looks further inside.
+Micro = Any
 
 
 class Step(Protocol):
@@ -107,3 +109,5 @@ class Outcome:
     tokens_per_second: float
     peak_memory_bytes: int  # of this process, or of its GPU
     resumed_from: int | None  # step of the checkpoint that this sitting went on from
+    skipped_steps: int  # not finite, and left out
+    halvings: int  # how often micro-batches were halved, for want of memory

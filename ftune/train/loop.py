@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from ftune.errors import Interrupted
 from ftune.run.progress import Meter
-from ftune.train import memory, randomness, tracking
+from ftune.train import gradient, memory, randomness, tracking
 from ftune.train.engine import Engine, ready
 from ftune.train.evaluating import evaluation_loss
 from ftune.train.job import Job, Outcome, Step
 from ftune.train.metrics_file import MetricsFile
 from ftune.train.saving import Saver
 from ftune.train.state import State
-from ftune.train.stepping import check_overflows, take_step
+from ftune.train.stepping import Taken, check_overflows, check_skips, take_step
 
 
 def train(job: Job) -> Outcome:
@@ -28,7 +28,8 @@ def train(job: Job) -> Outcome:
     settings = job.settings
     tracking.check(settings.report_to)
     counts = job.plan.counts(settings.num_train_epochs, settings.max_steps)
-    with ready(job, sum(counts)) as engine:
+    with memory.told(settings), ready(job, sum(counts)) as engine:
+        gradient.check(engine, job)
         randomness.seed(settings.seed, engine.process)
         saver = Saver(job, engine, sum(counts))
         state = saver.resume()
@@ -64,22 +65,40 @@ class _Run:
         state = self.state
         rate = float(self.engine.schedule.get_last_lr()[0])
         start = time.perf_counter()
-        taken = take_step(self.engine, self.job, step, state.step + 1)
+        taken = take_step(self.engine, self.job, step, state.step + 1, state.halvings)
         seconds = time.perf_counter() - start
-        state.add(step.rows, step.tokens, step.targets, taken.loss_sum, seconds)
+        state.halvings = taken.halvings
+        if taken.skipped:
+            state.add(step.rows, step.tokens, 0, 0.0, seconds)
+        else:
+            state.add(step.rows, step.tokens, step.targets, taken.loss_sum, seconds)
         state.epochs = state.epoch + state.step_in_epoch / steps_in_epoch
-        state.grad_norm = None if taken.overflowed else taken.grad_norm
+        state.grad_norm = taken.grad_norm if taken.applied else None
         state.learning_rate = rate
         state.overflows = state.overflows + 1 if taken.overflowed else 0
         check_overflows(state.overflows, state.step)
+        self.note_skip(taken)
         self.meter.update(
             state.step,
-            loss=f"{taken.loss_sum / max(1, step.targets):.4f}",
+            loss="-" if taken.skipped else f"{taken.loss_sum / max(1, step.targets):.4f}",
             rate=f"{state.line_tokens / max(state.line_seconds, 1e-9):,.0f} tok/s",
             memory=f"{memory.used(self.engine.device) / 2**30:.2f} GiB",
         )
         if state.step % self.job.settings.logging_steps == 0 or state.step == sum(self.counts):
             self.log_line()
+
+    def note_skip(self, taken: Taken) -> None:
+        """Counts a step that was left out, and names its rows on the screen and in the metrics."""
+        state = self.state
+        if not taken.skipped:
+            state.skipped_in_a_row = 0
+            return
+        state.skipped += 1
+        state.skipped_in_a_row += 1
+        self.job.progress.warn(f"step {state.step}: {taken.skipped}")
+        self.metrics.append({"step": state.step, "skipped": state.skipped, "why": taken.skipped})
+        rate = self.job.settings.learning_rate
+        check_skips(state.skipped_in_a_row, state.step, rate)
 
     def settle(self) -> None:
         """What may be due between two steps: stop, evaluate, stop early, save.
@@ -108,7 +127,8 @@ class _Run:
         """Takes the evaluation loss; whether it is the best so far."""
         state, settings = self.state, self.job.settings
         start = time.perf_counter()
-        loss = evaluation_loss(self.engine, self.job)
+        with memory.told(settings, evaluation=True):
+            loss = evaluation_loss(self.engine, self.job)
         if loss is None:
             self.leave_if_asked()
             return False
@@ -133,12 +153,13 @@ class _Run:
         """A line of metrics.jsonl for the steps since the last one."""
         state = self.state
         rate = state.line_tokens / max(state.line_seconds, 1e-9)
+        loss = {"loss": state.line_loss_sum / state.line_targets} if state.line_targets else {}
         state.start_line()
         self.write(
             {
                 "step": state.step,
                 "epoch": state.epochs,
-                "loss": state.line_loss,
+                **loss,  # none where all steps were left out
                 "learning_rate": state.learning_rate,
                 "grad_norm": state.grad_norm,
                 "rows": state.rows,
@@ -195,4 +216,6 @@ def _outcome(engine: Engine, saver: Saver, state: State, holds: int) -> Outcome:
         tokens_per_second=state.tokens / max(state.seconds, 1e-9),
         peak_memory_bytes=memory.peak(engine.device),
         resumed_from=saver.resumed_from,
+        skipped_steps=state.skipped,
+        halvings=state.halvings,
     )

@@ -36,7 +36,7 @@ def peak(device: torch.device) -> int:
 
 
 @contextmanager
-def told(settings: Any) -> Iterator[None]:
+def told(settings: Any, evaluation: bool = False) -> Iterator[None]:
     """Turns a lack of memory into a RunError that says what the recipe could change.
 
     ``settings`` is the train section.
@@ -44,23 +44,34 @@ def told(settings: Any) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not _is_lack(error):
+        if not is_lack(error):
             raise
-        raise RunError(f"{_asked(error)}; {_advice(settings)}") from error
+        if evaluation:
+            size = settings.per_device_eval_batch_size
+            raise RunError(
+                f"{asked(error)}; it was in the evaluation: lower train.per_device_eval_batch_size "
+                f"(now {size}), which changes no figure, and run the same command again"
+            ) from error
+        more = ""
+        if settings.on_oom == "stop" and settings.per_device_train_batch_size > 1:
+            more = "; or set train.on_oom: shrink, which does that by itself"
+        raise RunError(f"{asked(error)}; {advice(settings)}{more}") from error
 
 
-def _is_lack(error: Exception) -> bool:
+def is_lack(error: Exception) -> bool:
+    """Whether an error says that memory could not be had."""
     words = ("out of memory", "can't allocate memory", "not enough memory")
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return known or any(w in str(error).lower() for w in words)
 
 
-def _asked(error: Exception) -> str:
+def asked(error: Exception) -> str:
+    """What was asked for, as the allocator says it."""
     line = str(error).strip().partition("\n")[0]
     return f"train: out of memory ({line or type(error).__name__})"
 
 
-def _advice(settings: Any) -> str:
+def advice(settings: Any) -> str:
     """What to change; the gradient of a step stays the same by the first of these."""
     size, accumulation = settings.per_device_train_batch_size, settings.gradient_accumulation_steps
     steps = []

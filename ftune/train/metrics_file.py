@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ftune.run import atomic
+from ftune.run.secrets import redacted
 
 
 class MetricsFile:
@@ -30,7 +31,7 @@ class MetricsFile:
         if not self._writes:
             return
         with atomic.disk_errors(self._path), self._path.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(line, allow_nan=False) + "\n")
+            handle.write(redacted(json.dumps(line, allow_nan=False)) + "\n")
 
     def sync(self) -> None:
         """Makes the lines durable; called before a checkpoint that stands behind them."""

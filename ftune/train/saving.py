@@ -59,7 +59,11 @@ class Saver:
         if self._engine.process == 0:
             self._write(state, weights, states)
         self._engine.accelerator.wait_for_everyone()
+        self._note_saved(state)
+
+    def _note_saved(self, state: State) -> None:
         self._saved = replace(state)
+        self._job.stop.safe = f"the checkpoint {self.folder(state)} is whole"
 
     def folder(self, state: State) -> Path:
         """Where the checkpoint of this step is."""
@@ -126,7 +130,7 @@ class Saver:
         self.resumed_from = found.step
         self._job.progress.say(f"going on from the checkpoint of step {found.step}")
         state = State(**found.state["state"])
-        self._saved = replace(state)
+        self._note_saved(state)
         return state
 
     def _check_identity(self, found: checkpoint.Checkpoint) -> None:

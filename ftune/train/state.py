@@ -30,6 +30,9 @@ class State:
     learning_rate: float = 0.0
     grad_norm: float | None = None  # before clipping; None if fp16 could not hold it
     overflows: int = 0  # steps in a row that fp16 could not hold
+    skipped: int = 0  # steps that were not finite and left out, in all
+    skipped_in_a_row: int = 0  # up to the last step
+    halvings: int = 0  # how often micro-batches were halved, for want of memory
     evaluated_step: int = 0  # the last step after which the evaluation loss was taken
     eval_loss: float | None = None
     best_loss: float | None = None
@@ -58,7 +61,8 @@ class State:
 
     def start_line(self) -> None:
         """Begins to count for the next line of metrics.jsonl."""
-        self.line_loss = self.line_loss_sum / max(1, self.line_targets)
+        if self.line_targets:  # else all its steps were left out
+            self.line_loss = self.line_loss_sum / self.line_targets
         self.line_loss_sum, self.line_seconds = 0.0, 0.0
         self.line_targets, self.line_tokens = 0, 0
 

@@ -90,7 +90,8 @@ def _weights(folder: Path) -> str:
 
 
 def _answers(folder: Path) -> list[Any]:
-    return json_lines(folder / "predictions.jsonl")
+    files = [folder / name for name in ("predictions.jsonl", "suites.jsonl")]
+    return [json_lines(file) for file in files if file.is_file()]
 
 
 LOOKS: dict[str, Any] = {

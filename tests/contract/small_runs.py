@@ -123,6 +123,27 @@ def make_home(folder: Path, text: str = RECIPE) -> Path:
     return recipe
 
 
+SUITE = """\
+task: own
+dataset_path: json
+dataset_kwargs: {data_files: {train: ROWS, test: ROWS}}
+test_split: test
+training_split: train
+output_type: multiple_choice
+doc_to_text: "{{instruction}} ASKED"
+doc_to_choice: ["{{output}}", "no"]
+doc_to_target: 0
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+"""
+
+
+def make_suite(folder: Path, rows: Path, asked: str = "") -> None:
+    """A task file for lm-evaluation-harness over rows of instruction and output."""
+    folder.mkdir()
+    text = SUITE.replace("ROWS", str(rows)).replace("ASKED", asked)
+    (folder / "own.yaml").write_text(text, encoding="utf-8")
+
+
 def run_here(
     loaded: Loaded,
     runs: Path,

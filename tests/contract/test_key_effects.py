@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from looking import PARTS, look
-from small_runs import load, make_home, make_model, one_thread, row, write_rows
+from small_runs import load, make_home, make_model, make_suite, one_thread, row, write_rows
 from test_keys_are_read import leaves
 
 from ftune.recipe.fields import walk
@@ -26,6 +26,7 @@ TEXT = ("tune={method: prompt_tuning, num_virtual_tokens: 2, prompt_tuning_init:
 LONG = ("data.max_length=29", "data.on_too_long=truncate")
 SAMPLED = ("evaluate.generation.do_sample=true", "evaluate.metrics=[bleu]")
 ASKED = ("evaluate.metrics=[bleu]",)
+SUITES = ("evaluate.suites=[own]", "evaluate.harness.include_path=tasks")
 BY_EPOCH = ("train.max_steps=null", "train.num_train_epochs=1")
 # A trained model, left alone in the first step and torn apart in the later ones.
 WORSE = ("model.name_or_path=ftune:tiny", "train.eval_steps=1", "train.learning_rate=3",
@@ -158,6 +159,11 @@ CASES = [
     Case("evaluate.generation.stop=[a, e, i, o, u, t, s]", "evaluate", ASKED),
     Case("evaluate.batch_size=1", "evaluate", ASKED),
     Case("evaluate.base=false", "evaluate"),
+    Case("evaluate.suites=[own, again]", "evaluate", SUITES),
+    Case("evaluate.harness.include_path=others", "evaluate", SUITES),
+    Case("evaluate.harness.num_fewshot=1", "evaluate", SUITES),
+    Case("evaluate.harness.limit=1", "evaluate", SUITES),
+    Case("evaluate.harness.apply_chat_template=true", "evaluate", SUITES),
     Case("evaluate.bootstrap=0", "evaluate"),
     Case("evaluate.bootstrap=0", "evaluate"),
     Case("evaluate.group_references=true", "evaluate",
@@ -171,6 +177,9 @@ UNSEEN = {
     "data.train.subset": "of a data set on the hub",
     "train.gradient_checkpointing": "saves memory and changes no figure; tested below",
     "train.objective": "there is one only",
+    "train.on_nan": "of a step that fails; in test_train_faults.py",
+    "train.on_oom": "the same",
+    "train.grace_seconds": "of a run that is asked to stop; in tests/faults",
     "name": "tested below",
     "runs_dir": "tested below",
 }
@@ -201,6 +210,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     write_rows(home / "talk.jsonl", [{**row(i), "history": [["Hi", "Ho"]]} for i in range(3)])
     write_rows(home / "same.jsonl", [{**row(0), "output": word} for word in ("a", "b")])
     write_rows(home / "test.jsonl", [{**row(i, "Say."), "more": ["x"]} for i in range(3)])
+    make_suite(home / "tasks", home / "test.jsonl")
+    text = (home / "tasks/own.yaml").read_text(encoding="utf-8")
+    (home / "tasks/again.yaml").write_text(text.replace("task: own", "task: again"))
+    make_suite(home / "others", home / "test.jsonl", "Say it again.")
     (home / "set").mkdir()
     write_rows(home / "set" / "train.jsonl", [row(i) for i in range(3)])
     write_rows(home / "set" / "test.jsonl", [row(i, "Other.") for i in range(3)])

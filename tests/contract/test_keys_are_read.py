@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import load, make_home, make_model, one_thread, row, run_here, write_rows
+from small_runs import (
+    load,
+    make_home,
+    make_model,
+    make_suite,
+    one_thread,
+    row,
+    run_here,
+    write_rows,
+)
 
 from ftune.recipe.base import Section
 from ftune.recipe.fields import section_in, walk
@@ -18,7 +27,11 @@ from ftune.stages.whole import STAGES
 from ftune.types import Prediction
 
 # Read before any stage runs, from the recipe itself; test_key_effects.py shows what they change.
-BEFORE = {"name": "names the run's folder", "runs_dir": "is where that folder stands"}
+BEFORE = {
+    "name": "names the run's folder",
+    "runs_dir": "is where that folder stands",
+    "train.grace_seconds": "is handed to what listens to signals; tests/faults/test_signals.py",
+}
 
 SOURCES = """[
   {path: a.jsonl, format: alpaca, columns: {references: more}},
@@ -43,6 +56,11 @@ RUNS: dict[str, tuple[str, ...]] = {
     "4 bits": ("tune={method: qlora, r: 2}", "model.quantization.load_in_4bit=true", *ONE_STEP),
     "8 bits": ("model.quantization.load_in_8bit=true", *ONE_STEP),
     "full": ("tune={method: full}", "train.optim=sgd", "train.warmup_steps=1", *ONE_STEP),
+    "suites": (
+        "evaluate.suites=[own]",
+        "evaluate.harness={include_path: tasks, limit: 1}",
+        *ONE_STEP,
+    ),
     "shares": ("data.eval=0.3", "data.test=0.3", *ONE_STEP),
 }
 # What a method asks of the rest of a recipe; each is attached with its own defaults.
@@ -83,6 +101,7 @@ def read_keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     write_rows(home / "s.jsonl", [{"conversations": turns, "system": "S"}])
     write_rows(home / "p.jsonl", [{"prompt": "Hi", "completion": "Hello"}])
     (home / "t.txt").write_text("A line of text.\n", encoding="utf-8")
+    make_suite(home / "tasks", home / "a.jsonl")
     found: dict[str, set[str]] = {}
     with one_thread():
         for title, overrides in RUNS.items():

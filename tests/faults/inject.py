@@ -26,11 +26,12 @@ def act(do: str, folder: str = "") -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
     elif do == "remove":
         shutil.rmtree(folder)
-    elif do == "pause":
-        time.sleep(3600)
-    else:  # "SIGTERM" or "SIGINT SIGINT"
+    else:  # "SIGTERM", "SIGINT SIGINT" or "SIGTERM pause"
         for name in do.split():
-            os.kill(os.getpid(), signal.Signals[name])
+            if name == "pause":
+                time.sleep(3600)
+            else:
+                os.kill(os.getpid(), signal.Signals[name])
 
 
 def at_file(number: int, do: str, note: str, forever: bool = False) -> None:
@@ -143,9 +144,9 @@ def poison(what: str, step: int) -> None:
 
     original = loop.take_step
 
-    def poisoned(engine: Any, job: Any, one: Any, number: int) -> Any:
+    def poisoned(engine: Any, job: Any, one: Any, number: int, *rest: Any) -> Any:
         if number != step:
-            return original(engine, job, one, number)
+            return original(engine, job, one, number, *rest)
         first = next(iter(engine.trained.values()))
         if what == "weight":
             with torch.no_grad():
@@ -161,7 +162,7 @@ def poison(what: str, step: int) -> None:
                 return type(result)(result.total * float("nan"), result.count)
 
             job.objective.loss = spoiled
-        return original(engine, job, one, number)
+        return original(engine, job, one, number, *rest)
 
     loop.take_step = poisoned
     assert stepping.take_step is original

@@ -30,6 +30,25 @@ def test_poison(what, variant, parent, home, reference, tmp_path):
     assert differences(run, reference(variant)) == []
 
 
+@pytest.mark.parametrize("what", ["gradient", "batch"])
+def test_left_out(what, parent, home, tmp_path):
+    """One poisoned step: the run ends well without it, and says so on the screen and in files."""
+    fault = {"fault": "poison", "what": what, "step": 4}
+    skip = ("-o", "train.on_nan=skip")
+    done = parent.train(tmp_path, home / "full.yaml", *skip, faults=[fault])
+    run = tmp_path / "runs" / "full" / "001"
+    # The hook of the poisoned gradient stays in place, so all that follow are poisoned too.
+    assert done.code == (0 if what == "batch" else 5), done.err
+    assert "step 4" in done.err and ".jsonl:" in done.err
+    assert not_finite(run) == []
+    left_out = [x["step"] for x in curve(run) if "skipped" in x]
+    if what == "batch":
+        assert left_out == [4]
+        assert read(run / "train/report.json")["figures"]["skipped_steps"] == 1
+    else:
+        assert len(left_out) == 10 and "10 steps in a row" in done.err
+
+
 @pytest.mark.parametrize("variant", ["lora", "full", "prompt"])
 def test_a_rate_ten_thousand_times_too_high(variant, parent, home, tmp_path):
     """Either it stops, or what it trained is finite, and so is every loss that it tells."""

@@ -61,6 +61,36 @@ def test_twice_ends_at_once_and_harms_nothing(signals, moment, parent, home, ref
     assert differences(tmp_path / "runs/lora/001", reference("lora")) == []
 
 
+@pytest.mark.parametrize("signals", ["SIGTERM pause", "SIGINT SIGTERM pause"])
+def test_a_step_longer_than_the_grace_is_broken_off(signals, parent, home, reference, tmp_path):
+    target, call = MOMENTS["mid-backward"]
+    fault = {"fault": "at_call", "target": target, "number": call + 3, "do": signals}
+    grace = ("-o", "train.grace_seconds=0.2")
+    since = time.monotonic()
+    done = parent.train(tmp_path, home / "lora.yaml", *grace, faults=[fault])
+    assert time.monotonic() - since < 60  # the step would take an hour
+    assert done.code == 143, done.err
+    if "SIGINT" not in signals:  # a second signal asks for no grace
+        assert "train.grace_seconds (0.2) are over" in done.err
+        assert "step-000002 is whole" in done.err
+    # The time of grace is no matter of what is trained: the same run goes on without it.
+    again = parent.train(tmp_path, home / "lora.yaml")
+    assert again.code == 0, again.err
+    assert "going on from the checkpoint of step 2" in again.out
+    assert differences(tmp_path / "runs/lora/001", reference("lora")) == []
+
+
+def test_a_step_within_the_grace_is_saved(parent, home, reference, tmp_path):
+    target, call = MOMENTS["mid-backward"]
+    fault = {"fault": "at_call", "target": target, "number": call, "do": "SIGTERM"}
+    grace = ("-o", "train.grace_seconds=60")
+    done = parent.train(tmp_path, home / "lora.yaml", *grace, faults=[fault])
+    assert done.code == 143
+    assert "stopped after step" in done.err
+    assert parent.train(tmp_path, home / "lora.yaml").code == 0
+    assert differences(tmp_path / "runs/lora/001", reference("lora")) == []
+
+
 def test_at_the_start(parent, home, reference, tmp_path):
     for wait in (0.0, 0.05, 0.2):
         started = parent.begin(tmp_path, home / "lora.yaml")

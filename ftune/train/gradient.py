@@ -1,0 +1,142 @@
+"""The gradient of a step: forward and backward over its micro-batches, smaller ones if need be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from ftune.errors import RecipeError, RunError
+from ftune.train import memory, randomness
+from ftune.train.engine import Engine
+from ftune.train.job import Job, Micro, Step
+from ftune.types import Batch
+
+
+@dataclass(frozen=True)
+class Summed:
+    """The batches and their losses; ``halvings``: how often micro-batches were halved for it."""
+
+    batches: Sequence[Batch]
+    losses: Sequence[torch.Tensor]
+    halvings: int
+
+
+def check(engine: Engine, job: Job) -> None:
+    """Refuses what can't be done with these processes.
+
+    Raises:
+        RecipeError: parameters are sharded, so a process can't begin a micro-batch again alone.
+    """
+    sharded = any(hasattr(p, "full_tensor") for p in engine.trained.values())
+    if job.settings.on_oom == "shrink" and sharded:
+        raise RecipeError(
+            "train.on_oom: shrink can't be had with sharded parameters, whose processes wait for "
+            "each other inside a micro-batch; use stop"
+        )
+
+
+def summed(engine: Engine, job: Job, step: Step, number: int, halvings: int) -> Summed:
+    """The gradient of the step in the parameters, summed over its micro-batches and processes.
+
+    The loss of each is divided by the number of targets of the whole step, all processes
+    included, before its backward pass. Gradients are averaged over the processes, so the number of
+    processes multiplies it. So a micro-batch in two halves gives the same, but for rounding.
+
+    Raises:
+        RunError: memory is short, and there is nothing left to halve.
+    """
+    if job.settings.on_oom == "stop":
+        return _run(engine, job, step, halvings, alone=False)
+    drawn = randomness.capture()
+    while True:
+        said, done = "", None
+        try:
+            done = _run(engine, job, step, halvings, alone=True)
+        except (RuntimeError, MemoryError) as error:  # its frames hold memory until this ends
+            if not memory.is_lack(error):
+                raise
+            said = memory.asked(error)
+        lacking = int(engine.total(float(bool(said))))
+        if done is not None and not lacking:
+            _average(engine)
+            return done
+        done = None
+        engine.optimizer.zero_grad()
+        if engine.device.type == "cuda":
+            torch.cuda.empty_cache()
+        largest = max(_size(m, halvings) for micros in step.micros for m in micros)
+        said = said or f"train: out of memory in {lacking} other of {engine.processes} processes"
+        if largest == 1:
+            raise RunError(
+                f"{said}; step {number}: micro-batches hold one example each, so there is nothing "
+                f"left to halve; {memory.advice(job.settings)}"
+            )
+        halvings += 1
+        job.progress.warn(
+            f"step {number}: {said}; from here on micro-batches hold at most "
+            f"{-(-largest // 2)} examples, and there are more of them, which trains the same"
+        )
+        randomness.restore(*drawn)  # as if it had begun so
+
+
+def _run(engine: Engine, job: Job, step: Step, halvings: int, alone: bool) -> Summed:
+    """Forward and backward; ``alone``: no process waits for another in it."""
+    model = engine.plain if alone else engine.model
+    micros = [part for m in step.micros[engine.process] for part in _parts(m, 2**halvings)]
+    scale = engine.processes / max(1, step.targets)
+    batches: list[Batch] = []
+    losses: list[torch.Tensor] = []
+    for at, micro in enumerate(micros):
+        batch = to_device(job.collate(micro), engine.device)
+        waits = at + 1 < len(micros)  # gradients go between processes once, at the end
+        with engine.accelerator.no_sync(model) if waits and not alone else nullcontext():
+            result = job.objective.loss(model, batch, job.objective_config)
+            whole = result.total * scale
+            if job.hooks.penalty and not waits:
+                whole = whole + job.hooks.penalty()
+            engine.accelerator.backward(whole)
+        batches.append(batch)
+        losses.append(result.total.detach())
+    return Summed(batches, losses, halvings)
+
+
+def _average(engine: Engine) -> None:
+    """What DDP does in a backward pass, after it: the mean of the gradients of all processes."""
+    if engine.processes == 1:
+        return
+    for parameter in engine.trained.values():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        torch.distributed.all_reduce(parameter.grad)
+        parameter.grad /= engine.processes
+
+
+def _parts(micro: Micro, pieces: int) -> list[Micro]:
+    """A micro-batch in at most ``pieces`` of like size."""
+    if pieces == 1:
+        return [micro]
+    lines: Sequence[Any] = micro.lines
+    size = -(-len(lines) // pieces)
+    return [replace(micro, lines=lines[i : i + size]) for i in range(0, len(lines), size)]
+
+
+def _size(micro: Micro, halvings: int) -> int:
+    return -(-len(micro.lines) // 2**halvings)
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on ``device``."""
+    if device.type == "cpu":
+        return batch
+    mask = batch.attention_mask
+    return replace(
+        batch,
+        input_ids=batch.input_ids.to(device, non_blocking=True),
+        labels=batch.labels.to(device, non_blocking=True),
+        position_ids=batch.position_ids.to(device, non_blocking=True),
+        attention_mask=None if mask is None else mask.to(device, non_blocking=True),
+    )
