@@ -15,6 +15,7 @@ from ftune.cli.doctor import doctor
 from ftune.cli.evaluate import evaluate
 from ftune.cli.generate import generate
 from ftune.cli.init import init
+from ftune.cli.judge import judge_app
 from ftune.cli.merge import merge
 from ftune.cli.rehearse import rehearse
 from ftune.cli.runs import runs_app
@@ -47,6 +48,7 @@ for verb, name in VERBS:
     app.command(name)(verb)
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
+app.add_typer(judge_app, name="judge")
 
 
 def _version(asked: bool) -> None:
