@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: help quickstart test check docs format faults alike benchmark clean
+.PHONY: help quickstart test check docs format faults fuzz alike benchmark clean
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,10 @@ format: $(VENV)/.installed-dev ## put the code in its usual form
 faults: export OMP_NUM_THREADS = 1
 faults: $(VENV)/.installed-dev ## kill runs at random and compare: `make faults N=100`
 	$(BIN)/python tests/faults/kills.py --trials $(or $(N),10)
+
+fuzz: export OMP_NUM_THREADS = 1
+fuzz: $(VENV)/.installed-dev ## mutated recipes, data, weights and model files: `make fuzz N=300`
+	HF_HUB_OFFLINE=1 $(BIN)/python tests/hostile/fuzz.py --trials $(or $(N),50)
 
 alike: export OMP_NUM_THREADS = 1
 alike: $(VENV)/.installed-dev ## the table of configurations that must train alike

@@ -42,7 +42,14 @@ def main() -> None:
     options = _options()
     sides = options.sides.split(",")
     folder = Path(tempfile.mkdtemp(prefix="ftune-bench-"))
-    work = Work(options.method, options.length, options.batch, options.steps, options.layers)
+    work = Work(
+        method=options.method,
+        length=options.length,
+        batch=options.batch,
+        steps=options.steps,
+        layers=options.layers,
+        vocabulary=options.vocabulary,
+    )
     variables = {"OMP_NUM_THREADS": str(options.threads)} if options.threads else {}
     try:
         answer("prepare", str(folder), json.dumps(asdict(work)))
@@ -70,6 +77,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--method", choices=tuple(TUNE), default="lora")
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--vocabulary", type=int, default=0, help="more than the tokenizer's")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, help="OMP_NUM_THREADS of all sides")
     parser.add_argument("--sides", default=",".join(SIDES[:4]), help=f"of {', '.join(SIDES)}")

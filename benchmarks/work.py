@@ -28,6 +28,7 @@ class Work:
     heads: int = 9
     kv_heads: int = 3
     tied: bool = True
+    vocabulary: int = 0  # rows of the embedding; at least as many as the tokenizer has
 
     @property
     def limit(self) -> int:
@@ -45,7 +46,7 @@ def prepare(work: Work, folder: Path) -> None:
         raise SystemExit(f"{source} is not there; set FTUNE_SHARED to the folder of shared data")
     tokenizer = transformers.AutoTokenizer.from_pretrained(source)
     config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=max(len(tokenizer), work.vocabulary),
         hidden_size=work.hidden,
         intermediate_size=work.intermediate,
         num_hidden_layers=work.layers,
@@ -60,7 +61,7 @@ def prepare(work: Work, folder: Path) -> None:
     transformers.LlamaForCausalLM(config).save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     with (folder / "train.jsonl").open("w", encoding="utf-8") as handle:
-        for row in islice(_rows(work.length), work.steps * work.batch):
+        for row in rows(work):
             handle.write(json.dumps(row) + "\n")
     (folder / "work.json").write_text(json.dumps(asdict(work)), encoding="utf-8")
 
@@ -68,6 +69,11 @@ def prepare(work: Work, folder: Path) -> None:
 def read(folder: Path) -> Work:
     """What ``prepare`` wrote."""
     return Work(**json.loads((folder / "work.json").read_text(encoding="utf-8")))
+
+
+def rows(work: Work) -> Iterator[dict[str, str]]:
+    """All rows of the work, each trained on once."""
+    return islice(_rows(work.length), work.steps * work.batch)
 
 
 def _rows(length: int | None) -> Iterator[dict[str, str]]:

@@ -146,8 +146,9 @@ def _show(screen: Screen, run: Gathered) -> None:
                 screen.say(f"{name + ':':10} {words.strip()}")
         screen.say("")
     screen.say(f"run directory: {run.folder}")
-    if (run.folder / "report.md").is_file():
-        screen.say(f"report:        {run.folder / 'report.md'}")
+    page = next((p for n in ("html", "md") if (p := run.folder / f"report.{n}").is_file()), None)
+    if page:
+        screen.say(f"report:        {page}")
     for line in run.warnings:
         screen.warn(line)
 

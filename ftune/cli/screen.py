@@ -145,8 +145,8 @@ class Screen:
             self.table(SCORE_HEADS, [score_row(s) for s in run.scores], right=SCORE_FIGURES)
             self.say("")
         self.say(f"run directory: {run.folder}")
-        if (run.folder / "report.md").is_file():
-            self.say(f"report:        {run.folder / 'report.md'}")
+        if (run.folder / "report.html").is_file():
+            self.say(f"report:        {run.folder / 'report.html'}")
         commands = next_steps(run)
         self.say("")
         self.say("what to try next:")

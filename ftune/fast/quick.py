@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ftune import environment
-from ftune.fast import gated, linear, lora, norm, products, trials
+from ftune.fast import allocation, gated, linear, lora, norm, products, recompute, trials
 from ftune.fast.head import Head
 
 MARK = "_ftune_paths"  # the attribute of a model under which an objective finds its ``Paths``
@@ -48,6 +48,10 @@ def quick(model: Any) -> Iterator[Paths]:
             module.forward = forward  # type: ignore[method-assign]
             replaced.append(module)
             counts[kind] = counts.get(kind, 0) + 1
+        for module, forward in _again(model):
+            module.forward = forward  # type: ignore[method-assign]
+            replaced.append(module)
+            counts["recompute"] = counts.get("recompute", 0) + 1
         paths = Paths(_head(model, chosen), not trials.ignores_what_follows(model), counts)
         setattr(model, MARK, paths)
         yield paths
@@ -76,6 +80,21 @@ def _found(
             tried, module, forward, _input_width(module.gate_proj)
         ):
             yield "gated", module, forward
+
+
+def _again(model: Any) -> list[tuple[torch.nn.Module, Callable[..., Any]]]:
+    """Blocks that may be made again, and how; on a CPU only, whose memory is the machine's own."""
+    found = [m for m in recompute.blocks(model) if "forward" not in m.__dict__]
+    on_cpu = all(p.device.type == "cpu" for p in model.parameters())
+    if on_cpu:
+        allocation.tight()
+    size = trials.bytes_kept(model) / len(found) if found and on_cpu else 0.0
+    if not size:
+        return []
+    return [
+        (module, recompute.forward_of(module, at, len(found), size))
+        for at, module in enumerate(found)
+    ]
 
 
 def _same(

@@ -91,6 +91,26 @@ def ignores_what_follows(model: Any) -> bool:
     return all(s is not None and seen[0] is not None and alike(s, seen[0]) for s in seen)
 
 
+def bytes_kept(model: Any) -> float:
+    """Bytes that a token's forward pass leaves for the backward pass, weights not counted.
+
+    Of short lines: what grows with the square of the length is not in it. 0 where it can't be run.
+    """
+    known = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        at = tensor.untyped_storage().data_ptr()
+        if at not in known:
+            kept[at] = tensor  # held, so that no other gets its place
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        logits = _run(model, _lines(model), None)
+    size = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    return 0.0 if logits is None else size / (2 * LENGTH)
+
+
 def _lines(model: Any) -> torch.Tensor:
     """Two different lines of token ids, on the model's device."""
     device = model.get_input_embeddings().weight.device

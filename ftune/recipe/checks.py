@@ -178,15 +178,17 @@ def metrics(recipe: Any) -> Iterator[Problem]:
             said = f"evaluate.metrics[{i}]: {metric.name} is there already; keep one of them"
             yield Problem(("evaluate", "metrics", i), said)
         seen.append(metric.name)
-    if not recipe.evaluate.suites:
+    section = recipe.evaluate
+    if not section.suites:
         for key, default in Harness():
             at = ("evaluate", "harness", key)
             why = "without evaluate.suites; name some, or remove it"
             yield from _unread(at, getattr(recipe.evaluate.harness, key), default, why)
-    if (chosen or recipe.evaluate.suites) and 0 < recipe.evaluate.bootstrap < FEWEST_DRAWS:
+    scored = chosen or section.suites or section.retain
+    if scored and 0 < section.bootstrap < FEWEST_DRAWS:
         yield Problem(
             ("evaluate", "bootstrap"),
-            f"evaluate.bootstrap: {recipe.evaluate.bootstrap} draws say nothing of an interval "
+            f"evaluate.bootstrap: {section.bootstrap} draws say nothing of an interval "
             f"of 95%; take at least {FEWEST_DRAWS}, or 0 for no intervals",
         )
     if chosen:
@@ -197,11 +199,27 @@ def metrics(recipe: Any) -> Iterator[Problem]:
             "data.test is never scored without evaluate.metrics; add some, such as [rouge], or "
             "remove it",
         )
-    also_of_suites = () if recipe.evaluate.suites else ("base", "bootstrap")
-    for key in ("group_references", *also_of_suites):
+    of_all = () if section.suites or section.retain else ("base", "bootstrap")
+    for key in ("group_references", *of_all):
         default = Evaluate.model_fields[key].default
         why = "without evaluate.metrics; add some, or remove it"
         yield from _unread(("evaluate", key), getattr(recipe.evaluate, key), default, why)
+
+
+def retained(recipe: Any) -> Iterator[Problem]:
+    """Sets to be retained have names of their own, and something to be compared with."""
+    sets = recipe.evaluate.retain
+    names = [one.name for one in sets]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            said = f"evaluate.retain[{i}].name: {name} is there already; give it another"
+            yield Problem(("evaluate", "retain", i, "name"), said)
+    if sets and not recipe.evaluate.base:
+        yield Problem(
+            ("evaluate", "base"),
+            "evaluate.base: false leaves nothing to compare evaluate.retain with; remove one of "
+            "the two",
+        )
 
 
 def generation(recipe: Any) -> Iterator[Problem]:
@@ -244,6 +262,7 @@ RULES: tuple[Rule, ...] = (
     batches,
     optimizer,
     metrics,
+    retained,
     generation,
     texts,
 )

@@ -32,12 +32,27 @@ class Choosing:
             slot = ("train", "objective")
             out["train"] = {**train, "objective": self.named(slot, objective)}
         evaluate = out.get("evaluate")
-        if isinstance(evaluate, dict) and isinstance(evaluate.get("metrics"), tuple):
-            chosen = tuple(
-                self.named(("evaluate", "metrics", i), m) for i, m in enumerate(evaluate["metrics"])
-            )
-            out["evaluate"] = {**evaluate, "metrics": chosen}
+        if isinstance(evaluate, dict):
+            out["evaluate"] = self.measured(evaluate, ("evaluate",))
         return out
+
+    def measured(self, section: Plain, path: KeyPath) -> Plain:
+        """A section that names metrics, and sets that are retained, which name some as well."""
+        out = dict(section)
+        if isinstance(out.get("metrics"), tuple):
+            out["metrics"] = tuple(
+                self.named((*path, "metrics", i), m) for i, m in enumerate(out["metrics"])
+            )
+        if isinstance(out.get("retain"), tuple):
+            out["retain"] = tuple(
+                self.retained(one, (*path, "retain", i)) if isinstance(one, dict) else one
+                for i, one in enumerate(out["retain"])
+            )
+        return out
+
+    def retained(self, one: Plain, path: KeyPath) -> Plain:
+        """A set of rows with its format and its metrics; by default the loss of each token."""
+        return self.measured({"metrics": ("token_loss",), **self.source(path, one)}, path)
 
     def data(self, data: Plain) -> Plain:
         """The section ``data`` with the formats of all sources."""

@@ -203,6 +203,15 @@ class Generation(Section):
     """Of what is drawn."""
 
 
+class Retained(Source):
+    """Rows that the base model is good at, to see what training takes from it."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    """What the rows are called in the report."""
+    metrics: tuple[Chosen, ...] = (Chosen("token_loss", None),)
+    """Which figures; see the metrics."""
+
+
 class Harness(Section):
     """How the suites are asked (lm-evaluation-harness)."""
 
@@ -232,6 +241,8 @@ class Evaluate(Section):
     """Prompts generated at once."""
     base: bool = True
     """Score the base model too."""
+    retain: tuple[Retained, ...] = ()
+    """Further sets of rows, scored before and after: the report says what was lost or kept."""
     group_references: bool = False
     """Ask equal prompts once, with the answers of all their rows as references."""
     bootstrap: Resamples = 1000

@@ -10,6 +10,7 @@ from ftune.report import numbers
 from ftune.report.gather import Gathered
 from ftune.report.headline import headline
 from ftune.report.ledger import ledger_table
+from ftune.report.overfitting import parting
 from ftune.report.samples import Sample
 from ftune.report.scores import Score
 from ftune.report.state import moment
@@ -107,7 +108,9 @@ def _score(score: Score) -> tuple[str, ...]:
 
 
 def _training(run: Gathered, picture: bool) -> str:
+    found = parting(run.series)
     parts = [
+        cell(found.sentence()) if found else "",
         "![Loss by optimizer step](loss.png)" if picture else "",
         _figures({**run.figures("load"), **run.figures("train")}),
     ]

@@ -1,4 +1,4 @@
-"""Writes the reports of a run: report.json, report.md and loss.png, and a page per stage."""
+"""Writes the reports of a run: report.json, report.md, report.html, loss.png; a page per stage."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from ftune.report.curves import draw_curves
 from ftune.report.gather import Gathered, gather
 from ftune.report.headline import headline
+from ftune.report.html.page import page
 from ftune.report.markdown import run_page, stage_page
 from ftune.report.tolerant import plain
 from ftune.run import atomic
@@ -31,6 +32,7 @@ def write_run_report(folder: Path) -> Gathered:
             atomic.write_text(folder / name / "report.md", stage_page(report))
     atomic.write_json(folder / "report.json", report_json(run))
     atomic.write_text(folder / "report.md", run_page(run, picture))
+    atomic.write_text(folder / "report.html", page(run))
     return run
 
 

@@ -62,15 +62,16 @@ def write(path: Path, fill: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text, without secrets: records are kept, copied and sent on."""
-    write(path, lambda p: p.write_text(redacted(text), encoding="utf-8"))
+def write_text(path: Path, text: str, exact: bool = False) -> None:
+    """Writes UTF-8 text, without secrets unless ``exact``: records are kept, copied, sent on."""
+    text = text if exact else redacted(text)
+    write(path, lambda p: p.write_text(text, encoding="utf-8"))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON with sorted keys; NaN is refused, since JSON has none."""
+def write_json(path: Path, value: Any, exact: bool = False) -> None:
+    """Writes JSON with sorted keys; NaN is refused, since JSON has none; as ``write_text``."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+    write_text(path, text + "\n", exact)
 
 
 def read_json(path: Path) -> Any:

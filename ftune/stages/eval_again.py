@@ -41,7 +41,8 @@ def answer(found: Found, question: Question, progress: Progress) -> Report:
     recipe = found.loaded.recipe
     if question.on not in SPLITS:
         raise RecipeError(f"--on: {question.on!r} is none of {', '.join(SPLITS)}")
-    if not recipe.evaluate.metrics and not recipe.evaluate.suites:
+    section = recipe.evaluate
+    if not (section.metrics or section.suites or section.retain):
         raise RecipeError(
             "evaluate.metrics: names no metric; name some in the recipe, "
             "or with -o 'evaluate.metrics=[rouge, bleu]'"

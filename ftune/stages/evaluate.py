@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftune.recipe.view import View
 from ftune.run.stage import Context, Place, Stage
-from ftune.stages import prompting, suites
+from ftune.stages import prompting, retained, suites
 from ftune.stages.models import MODEL_KEYS, Tuned, load_base, trained
 from ftune.stages.rows import identity_of
 from ftune.stages.testing import DATA_KEYS, Asking, TestSet, grouped, measure, read_rows
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Work:
-    """What models are measured on: rows of the recipe, suites, or both."""
+    """What models are measured on: rows of the recipe, those to be retained, suites."""
 
     rows: TestSet
     asking: Asking
+    retained: Sequence[retained.Set]
     suites: Suites | None
 
 
@@ -36,22 +37,24 @@ class Scored:
 
     predictions: list[Prediction]
     metrics: list[Metric]
+    retained: Sequence[Metric] = ()
     suites: Measured | None = None
 
     @property
     def figures(self) -> list[Metric]:
-        """Those on the recipe's rows, then those of the suites."""
-        return [*self.metrics, *(self.suites.metrics if self.suites else ())]
+        """Those on the recipe's rows, then those to be retained and those of the suites."""
+        return [*self.metrics, *self.retained, *(self.suites.metrics if self.suites else ())]
 
 
 def _identity(recipe: View, place: Place) -> dict[str, object]:
     rows = identity_of(recipe, ("test",), place) if recipe.evaluate.metrics else {}
-    return {**rows, **suites.identity(recipe, place)}
+    return {**rows, **retained.identity(recipe, place), **suites.identity(recipe, place)}
 
 
 def _run(context: Context) -> Report:
     recipe, around = context.recipe, context.around
-    if not recipe.evaluate.metrics and not recipe.evaluate.suites:
+    section = recipe.evaluate
+    if not (section.metrics or section.suites or section.retain):
         return Report("evaluate", {}, ("evaluate.metrics names none; nothing was scored",))
     adapter = context.folder_of("train") / "adapter"
     tuned: Tuned = around.shared.pop("trained", None) or trained(
@@ -82,7 +85,8 @@ def _of_base(context: Context, tuned: Tuned, asking: Any) -> Scored:
 def score(model: Any, tokenizer: Any, work: Work, progress: Progress, stop: StopFlag) -> Scored:
     """The model's predictions and figures on the rows, and on the suites."""
     found = measure(model, tokenizer, work.rows, work.asking, progress, stop)
-    return Scored(*found, suites.measure(model, tokenizer, work.suites, progress, stop))
+    kept = retained.measure(model, tokenizer, work.retained, progress, stop)
+    return Scored(*found, kept, suites.measure(model, tokenizer, work.suites, progress, stop))
 
 
 def prepare(recipe: View, split: str, tokenizer: Any, place: Place) -> Work:
@@ -101,7 +105,8 @@ def prepare(recipe: View, split: str, tokenizer: Any, place: Place) -> Work:
         stop=stop,
         stop_ids=stop_ids,
     )
-    return Work(rows, asking, suites.wanted(recipe, place))
+    others = retained.prepare(recipe, tokenizer, place)
+    return Work(rows, asking, others, suites.wanted(recipe, place))
 
 
 def write(folder: Path, scored: Mapping[str, Scored], rows: TestSet, resamples: int) -> Report:
@@ -114,7 +119,7 @@ def write(folder: Path, scored: Mapping[str, Scored], rows: TestSet, resamples: 
         predictions.write(folder / "predictions.jsonl", tuned.predictions, before.predictions)
     suites.write(folder, {name: one.suites for name, one in scored.items()})
     lines = scoreboard.compare(before.figures, tuned.figures, resamples)
-    figures = {
+    figures: dict[str, Any] = {
         "metrics": [
             {
                 "name": line.name,
@@ -136,7 +141,7 @@ def write(folder: Path, scored: Mapping[str, Scored], rows: TestSet, resamples: 
         "bootstrap": {"resamples": resamples, "seed": SEED} if resamples else None,
     }
     summary = tuple(_line(line) for line in lines)
-    warnings = _warnings(tuned.predictions)
+    warnings = (*_warnings(tuned.predictions), *retained.losses(figures["metrics"]))
     return Report("evaluate", figures, summary, warnings)
 
 

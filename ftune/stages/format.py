@@ -65,7 +65,7 @@ def _run(context: Context) -> Report:
     atomic.write_text(context.folder / "preview.md", markdown(shown))
     ledgers["train"].check(recipe.data.min_trained)
     asked = prompting.contract(template, recipe.data.system_prompt, tokenizer, questions.chosen())
-    atomic.write_json(context.folder / prompting.NAME, asked)
+    atomic.write_json(context.folder / prompting.NAME, asked, exact=True)
     return _report(context, ledgers, (*template.warnings, *seen.warnings(tokenizer)))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -71,13 +73,30 @@ def rehearse(
     home = Path(loaded.recipe.runs_dir).absolute().parent
     with atomic.disk_errors(home):
         home.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=home))
+        _remove_left(home)
+        folder = Path(tempfile.mkdtemp(prefix=f"{_own()}{os.getpid()}-", dir=home))
     place = Place(loaded.path.parent, allow_remote_code)
     try:
-        with stop_flag() as stop:
+        with stop_flag(loaded.recipe.train.grace_seconds) as stop:
             walk = Walk(loaded, tuple(given), folder, place, progress, stop)
             for name, work, after in ACTS:
                 walk.act(name, work, after)
             return Rehearsed(tuple(walk.outcomes), tuple(needs(walk)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own() -> str:
+    """How folders of this machine begin: on a shared disk, others' processes can't be asked for."""
+    return f"{PREFIX}{socket.gethostname()}-"
+
+
+def _remove_left(home: Path) -> None:
+    """Removes what rehearsals that were killed left there."""
+    import psutil
+
+    for left in home.glob(f"{glob.escape(_own())}*"):
+        process = left.name.removeprefix(_own()).partition("-")[0]
+        whole = left.is_dir() and not left.is_symlink()
+        if whole and process.isdigit() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(left)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -130,25 +130,37 @@ def read_rows(recipe: View, split: str, tokenizer: Any, place: Place) -> tuple[T
     Raises:
         DataError: the split has no rows, or one can't be used and the recipe says to stop.
     """
-    from ftune.data.rules import Rules
     from ftune.data.templating import load_template
 
     template = load_template(
         recipe.data.template, tokenizer, recipe.data.system_prompt, place.folder
     )
     ledger = ledger_of(recipe, split)
-    rows = TestSet([], [], {}, {})
-    rules = Rules.of(recipe.data)
-    for one in rows_of(recipe, split, place, ledger):
+    taken = rows_of(recipe, split, place, ledger)
+    return rendered(taken, recipe, template, ledger, f"data.{split}"), template
+
+
+def rendered(
+    taken: Iterable[Taken], recipe: View, template: Any, ledger: Ledger, named: str
+) -> TestSet:
+    """Examples as prompts and tokens, each one counted; ``named`` is the recipe's key of them.
+
+    Raises:
+        DataError: no row is left, or one can't be used and the recipe says to stop.
+    """
+    from ftune.data.rules import Rules
+
+    rows, rules = TestSet([], [], {}, {}), Rules.of(recipe.data)
+    for one in taken:
         _add(rows, one, template, rules, ledger, recipe.data.on_bad_row)
     ledger.balance()
     if not rows.prompts:
         raise DataError(
-            f"data.{split}: no row is left to evaluate ({_why(ledger)}); an evaluation of nothing "
-            "has no figures: check the source, or leave evaluate.metrics out"
+            f"{named}: no row is left to evaluate ({_why(ledger)}); an evaluation of nothing "
+            "has no figures: check the source, or leave it out"
         )
     rows.ledger = ledger.total.to_json()
-    return rows, template
+    return rows
 
 
 def _add(rows: TestSet, one: Taken, template: Any, rules: Any, ledger: Ledger, policy: str) -> None:

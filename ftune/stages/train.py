@@ -126,7 +126,8 @@ def _report(context: Context, outcome: Any, adapter: Path) -> Report:
         f"{outcome.tokens_per_second:,.0f} tokens/s; adapter {size / 1e6:,.2f} MB"
     )
     context.around.progress.say(f"train: {line}")
-    return Report("train", figures, (line,))
+    paths = "; ".join(f"{name}: {said}" for name, said in outcome.fast_paths.items())
+    return Report("train", figures, (line, f"fast paths: {paths}"))
 
 
 TRAIN = Stage(

@@ -111,3 +111,4 @@ class Outcome:
     resumed_from: int | None  # step of the checkpoint that this sitting went on from
     skipped_steps: int  # not finite, and left out
     halvings: int  # how often micro-batches were halved, for want of memory
+    fast_paths: Mapping[str, str]  # which were taken, and why one was not

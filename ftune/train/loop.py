@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from ftune.errors import Interrupted
+from ftune.fast.telling import told
 from ftune.run.progress import Meter
 from ftune.train import gradient, memory, randomness, tracking
 from ftune.train.engine import Engine, ready
@@ -218,4 +219,5 @@ def _outcome(engine: Engine, saver: Saver, state: State, holds: int) -> Outcome:
         resumed_from=saver.resumed_from,
         skipped_steps=state.skipped,
         halvings=state.halvings,
+        fast_paths=told(engine.plain),
     )

@@ -26,6 +26,7 @@ TEXT = ("tune={method: prompt_tuning, num_virtual_tokens: 2, prompt_tuning_init:
 LONG = ("data.max_length=29", "data.on_too_long=truncate")
 SAMPLED = ("evaluate.generation.do_sample=true", "evaluate.metrics=[bleu]")
 ASKED = ("evaluate.metrics=[bleu]",)
+KEPT = ("evaluate.retain=[{name: old, path: test.jsonl, format: alpaca}]",)
 SUITES = ("evaluate.suites=[own]", "evaluate.harness.include_path=tasks")
 BY_EPOCH = ("train.max_steps=null", "train.num_train_epochs=1")
 # A trained model, left alone in the first step and torn apart in the later ones.
@@ -159,6 +160,10 @@ CASES = [
     Case("evaluate.generation.stop=[a, e, i, o, u, t, s]", "evaluate", ASKED),
     Case("evaluate.batch_size=1", "evaluate", ASKED),
     Case("evaluate.base=false", "evaluate"),
+    Case("evaluate.retain.0.path=eval.jsonl", "evaluate", KEPT),
+    Case("evaluate.retain.0.max_rows=1", "evaluate", KEPT),
+    Case("evaluate.retain.0.name=other", "evaluate", KEPT),
+    Case("evaluate.retain.0.metrics=[perplexity]", "evaluate", KEPT),
     Case("evaluate.suites=[own, again]", "evaluate", SUITES),
     Case("evaluate.harness.include_path=others", "evaluate", SUITES),
     Case("evaluate.harness.num_fewshot=1", "evaluate", SUITES),
@@ -263,6 +268,8 @@ def test_each_key_is_in_a_table() -> None:
     own = {key for key in own if not key.startswith("tune.") or key in here}
     # Rows of eval and test come by the same way as those of train.
     alike = {key for key in own if key.startswith(("data.eval.", "data.test."))}
+    alike |= {f"evaluate.retain.{key}" for key in ("format", "revision", "split", "subset")}
+    alike |= {"evaluate.retain.weight"}
     assert own - alike - changed - set(UNSEEN) == set()
     assert set(UNSEEN) - own == set() and set(UNSEEN) & changed == set()
 

@@ -56,6 +56,11 @@ RUNS: dict[str, tuple[str, ...]] = {
     "4 bits": ("tune={method: qlora, r: 2}", "model.quantization.load_in_4bit=true", *ONE_STEP),
     "8 bits": ("model.quantization.load_in_8bit=true", *ONE_STEP),
     "full": ("tune={method: full}", "train.optim=sgd", "train.warmup_steps=1", *ONE_STEP),
+    "retained": (
+        "evaluate.retain=[{name: n, path: a.jsonl, format: alpaca, columns: {references: more},"
+        " metrics: [token_loss], max_rows: 1}]",
+        *ONE_STEP[:2],
+    ),
     "suites": (
         "evaluate.suites=[own]",
         "evaluate.harness={include_path: tasks, limit: 1}",
@@ -76,7 +81,8 @@ def leaves() -> set[str]:
     for name in FAMILIES["metrics"].names():
         found |= {f"evaluate.metrics.{name}.{k}" for k, _ in walk(config_of("metrics", name))}
     columns = config_keys("format")
-    found |= {f"data.{part}.columns.{key}" for part in ("train", "eval", "test") for key in columns}
+    places = ("data.train", "data.eval", "data.test", "evaluate.retain")
+    found |= {f"{place}.columns.{key}" for place in places for key in columns}
     return found - {"tune"}
 
 
@@ -136,7 +142,8 @@ def test_the_table_of_keys_read_elsewhere_is_right(read_keys: dict[str, set[str]
 
 def test_nothing_unknown_is_read(read_keys: dict[str, set[str]]) -> None:
     read = set().union(*read_keys.values())
-    wholes = {"model.quantization", "data.eval", "data.test", "evaluate.metrics"}  # none, or shares
+    wholes = {"model.quantization", "data.eval", "data.test", "evaluate.metrics", "evaluate.retain"}
+    # That is: none, or shares.
     assert {key for key in read - leaves() if not key.startswith("failed")} <= wholes
 
 

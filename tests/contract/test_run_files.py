@@ -40,10 +40,12 @@ ADAPTER = {
 }  # fmt: skip
 ROOT = {
     "environment.json", "lock", "loss.png", "recipe.resolved.yaml", "recipe.yaml", "report.json",
-    "report.md", "run.json",
+    "report.html", "report.md", "run.json",
 }  # fmt: skip
 FORMAT = {"train.arrow", "eval.arrow", "preview.md", "prompting.json"}
-SUFFIXES = {".json", ".jsonl", ".yaml", ".md", ".png", ".arrow", ".safetensors", ".jinja", ".txt"}
+SUFFIXES = {
+    ".json", ".jsonl", ".yaml", ".md", ".html", ".png", ".arrow", ".safetensors", ".jinja", ".txt",
+}  # fmt: skip
 
 
 def below(folder: str, names: set[str]) -> set[str]:

@@ -122,7 +122,7 @@ def test_trainable_parameters_are_pefts_own_count(trained, shared, name):
 def test_the_files_of_a_run(trained, name):
     run = trained(name)
     expected = {"recipe.yaml", "recipe.resolved.yaml", "environment.json", "run.json", "lock"}
-    expected |= {"report.json", "report.md", "loss.png"}
+    expected |= {"report.html", "report.json", "report.md", "loss.png"}
     expected |= {f"{s}/{f}" for s in ("format", "load", "train", "evaluate") for f in STAGE}
     expected |= {
         f"format/{f}" for f in ("train.arrow", "eval.arrow", "preview.md", "prompting.json")

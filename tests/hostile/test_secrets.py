@@ -9,10 +9,10 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "contract"))
 
-from calling import call  # noqa: E402
-from small_runs import make_home  # noqa: E402
+from calling import call
+from small_runs import make_home
 
-from ftune.run.secrets import REDACTED, redacted  # noqa: E402
+from ftune.run.secrets import REDACTED, redacted
 
 pytestmark = pytest.mark.golden
 
@@ -28,10 +28,8 @@ URL = f"https://me:{PASSWORD}@example.invalid/rows.jsonl?token={QUERY}"
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("secrets")
     recipe = make_home(folder)
-    more = f"# {HUB}, {URL}\n"
-    text = recipe.read_text().replace("  max_length: 128\n", f"  max_length: 128\n"
-                                      f'  system_prompt: "Ask {SERVICE} at {URL}"\n')  # fmt: skip
-    recipe.write_text(more + text.replace("max_new_tokens: 4", f'stop: ["{HUB}"]'))
+    text = recipe.read_text().replace("max_new_tokens: 4", f'stop: ["{HUB}", "{SERVICE} {URL}"]')
+    recipe.write_text(f"# {HUB}, {URL}\n{text}")
     return folder
 
 
@@ -59,7 +57,7 @@ def said(*arguments: object, within: Path) -> str:
 
 
 def test_a_whole_run(home):
-    over = ("-o", "evaluate.metrics=[exact_match]", "-o", f"evaluate.generation.stop=[{SERVICE}]")
+    over = ("-o", "evaluate.metrics=[exact_match]", "-o", "train.logging_steps=2")
     words = said("train", "recipe.yaml", *over, within=home)
     assert (home / "runs/recipe/001/evaluate/done.json").exists(), words
     said("runs", "show", "recipe/001", within=home)
@@ -68,8 +66,18 @@ def test_a_whole_run(home):
     assert leaks(home / "runs") == []
     # The records are there all the same.
     resolved = (home / "runs/recipe/001/recipe.resolved.yaml").read_text()
-    assert f"Ask {REDACTED} at https://{REDACTED}@example.invalid" in resolved
+    assert f"{REDACTED} https://{REDACTED}@example.invalid" in resolved
     assert f"token={REDACTED}" in resolved
+
+
+def test_content_is_content(home, tmp_path):
+    """A system message is what is trained: as it was written, or answers would not be the same."""
+    over = ("-o", f"data.system_prompt=Ask {SERVICE}", "-o", f"runs_dir={tmp_path}")
+    said("train", "recipe.yaml", *over, within=home)
+    run = tmp_path / "recipe/001"
+    assert (run / "evaluate/done.json").exists()
+    kept = {Path(line.partition(" in ")[2]).name for line in leaks(run)}
+    assert kept <= {"prompting.json", "predictions.jsonl"}
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_same_loss_and_gradients(family, tuning):
     with quick(model) as paths:
         assert (paths.head is not None) == head
         assert not paths.needs_padding_mask
-        assert paths.modules.keys() - {"linear", "lora"} == kinds
+        assert paths.modules.keys() - {"linear", "lora", "recompute"} == kinds
         assert_same(plain, taken(model, given))
 
 

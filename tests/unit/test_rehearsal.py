@@ -15,6 +15,7 @@ from ftune.recipe.reading import load_recipe
 from ftune.run.progress import Silent
 from ftune.run.signals import StopFlag
 from ftune.run.stage import Place
+from ftune.stages import rehearse
 from ftune.stages.rehearsal.child import _longest, _whole
 from ftune.stages.rehearsal.miniature import miniature
 from ftune.stages.rehearsal.needs import Need
@@ -117,3 +118,26 @@ def test_a_stop_is_no_failure(tmp_path):
 def test_too_little_of_something_does_not_hold():
     assert Need("memory", 5, 10, "").holds and Need("time", 5, None, "").holds
     assert not Need("disk", 11, 10, "").holds
+
+
+def test_what_a_killed_rehearsal_left_is_removed(tmp_path):
+    """Not that of one under way, of another machine, or what only looks alike."""
+    import os
+    import subprocess
+    import sys
+
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f"{rehearse._own()}{ended.pid}-abc"
+    stays = [
+        tmp_path / f"{rehearse._own()}{os.getpid()}-abc",
+        tmp_path / f"{rehearse.PREFIX}another-machine-{ended.pid}-abc",
+        tmp_path / f"{rehearse._own()}mine",
+    ]
+    for folder in (left, *stays):
+        (folder / "runs").mkdir(parents=True)
+    link = tmp_path / f"{rehearse._own()}{ended.pid}-link"
+    link.symlink_to(stays[2])
+    rehearse._remove_left(tmp_path)
+    assert not left.exists()
+    assert all((folder / "runs").is_dir() for folder in stays) and link.is_symlink()

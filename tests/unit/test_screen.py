@@ -176,7 +176,7 @@ def test_finish_shows_before_and_after_and_what_to_try(tmp_path: Path) -> None:
     assert "bleu rose from 2.12 to 64.50" in shown
     assert re.search(r"metric +before +after +95% interval +change", shown)
     assert re.search(r"perplexity +41\.00 +3\.50 +3\.06 to 3\.94 +-37\.50 +better", shown)
-    assert f"run directory: {folder}\nreport:        {folder / 'report.md'}\n" in shown
+    assert f"run directory: {folder}\nreport:        {folder / 'report.html'}\n" in shown
     assert f"ftune merge {folder} " in shown
 
 

@@ -125,8 +125,7 @@ def test_counts_of_left_out_steps_outlast_a_stop(tmp_path):
     assert train(made(Says())).skipped_steps == 1
 
 
-@pytest.mark.parametrize("error", LACKS, ids=["gpu", "cpu"])
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("error", "packed"), [(LACKS[0], False), (LACKS[1], True)])
 def test_smaller_micro_batches_give_the_same(error, packed, tmp_path):
     options = {"per_device_train_batch_size": 6, "optim": "sgd", "max_grad_norm": None}
 
@@ -191,7 +190,7 @@ def test_nothing_left_to_halve(tmp_path):
 @pytest.mark.parametrize("error", LACKS, ids=["gpu", "cpu"])
 def test_by_default_it_stops_and_says_what_to_do(error, tmp_path):
     job = make_job(tmp_path, job={"objective": Lacks(1, error)})
-    with pytest.raises(RunError, match="train.on_oom: shrink"):
+    with pytest.raises(RunError, match=r"train\.on_oom: shrink"):
         train(job)
 
 
@@ -203,7 +202,7 @@ def test_an_evaluation_names_its_own_key(tmp_path):
             raise self.error
 
     job = make_job(tmp_path, eval_rows=some_rows(4), job={"objective": Never(0, LACKS[0])})
-    with pytest.raises(RunError, match="train.per_device_eval_batch_size"):
+    with pytest.raises(RunError, match=r"train\.per_device_eval_batch_size"):
         train(job)
 
 
@@ -213,7 +212,9 @@ def test_dropout_begins_again_with_the_smaller_ones(tmp_path):
     for folder in ("a", "b"):
         short = Lacks(2, LACKS[0])
         options = {"per_device_train_batch_size": 4, "on_oom": "shrink"}
-        job = make_job(tmp_path / folder, tiny_lora(dropout=0.3), job={"objective": short}, **options)
+        job = make_job(
+            tmp_path / folder, tiny_lora(dropout=0.3), job={"objective": short}, **options
+        )
         train(job)
         found.append(weights(job.model))
     assert same_weights(*found)

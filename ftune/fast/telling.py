@@ -1,0 +1,41 @@
+"""Says of a model inside ``quick`` which fast paths are taken, and why one is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ftune import environment
+from ftune.fast.quick import Paths, paths_of
+
+# The path's kind in ``Paths.modules``, and why no module goes it.
+WHY_NOT = {
+    "lora": "no LoRA on a plain linear layer",
+    "linear": "torch's own product is as good here",
+    "norm": "no RMSNorm that gave the same when it was tried",
+    "gated": "no SiLU gate that gave the same when it was tried",
+    "recompute": "not on a CPU, or the model's layers can't be made again",
+}
+
+
+def told(model: Any) -> dict[str, str]:
+    """For each fast path the number of modules that go it, "taken", or "not taken: " and why."""
+    if environment.plain():
+        return {"all": "not taken: FTUNE_PLAIN is set"}
+    paths = paths_of(model)
+    modules = {
+        kind: f"{paths.modules[kind]} modules" if paths.modules.get(kind) else f"not taken: {why}"
+        for kind, why in WHY_NOT.items()
+    }
+    return {**modules, "head": _head(paths), "no padding mask": _mask(paths)}
+
+
+def _head(paths: Paths) -> str:
+    if paths.head is None:
+        return "not taken: the logits are not a plain linear head's product alone"
+    if not paths.head.usable():
+        return "not taken: the head is sharded or in float16"
+    return "taken"
+
+
+def _mask(paths: Paths) -> str:
+    return "not taken: padding changed the logits" if paths.needs_padding_mask else "taken"

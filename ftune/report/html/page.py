@@ -1,0 +1,179 @@
+"""Puts report.html together; the same run directory gives the same bytes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import UTC
+from importlib import resources
+
+from ftune import __version__
+from ftune.report import numbers
+from ftune.report.gather import Gathered
+from ftune.report.headline import headline
+from ftune.report.html.bars import before_and_after
+from ftune.report.html.content import content
+from ftune.report.html.flow import flow
+from ftune.report.html.pieces import data, folded, section, table, words
+from ftune.report.html.preview import preview
+from ftune.report.ledger import ledger_table
+from ftune.report.overfitting import parting
+from ftune.report.state import moment
+from ftune.report.tolerant import items, mapping, number, text
+
+SCRIPTS = ("uPlot.iife.min.js", "page.js")
+STYLES = ("uPlot.min.css", "page.css")
+
+
+def page(run: Gathered) -> str:
+    """The whole page: text, pictures, styles, scripts and data in one file."""
+    found = content(run)
+    parts = [
+        _top(run),
+        _warnings(run),
+        before_and_after(run),
+        _training(run, bool(found["charts"])),
+        _rows(run),
+        _predictions(len(found["predictions"])),
+        section(
+            "preview",
+            "What the model sees",
+            preview(run.folder / "format" / "preview.md"),
+            '<span class="on">Coloured tokens</span> are trained, the others are masked. '
+            "Point at one for its id.",
+        ),
+        _recipe(run),
+        _environment(run),
+    ]
+    styles = [_asset(name) for name in STYLES]
+    scripts = [_asset(name) for name in SCRIPTS]
+    body = "\n".join(part for part in parts if part)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts, styles)}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        f"<title>{words(run.name)} {words(run.id)} · ftune</title>\n"
+        f"{''.join(f'<style>{each}</style>' for each in styles)}\n</head>\n<body>\n"
+        f"{body}\n<footer>ftune {words(__version__)}. This page loads nothing from anywhere. "
+        "Charts: uPlot (MIT).</footer>\n"
+        f'<script type="application/json" id="data">{data(found)}</script>\n'
+        f"{''.join(f'<script>{each}</script>' for each in scripts)}\n</body>\n</html>\n"
+    )
+
+
+def _asset(name: str) -> str:
+    path = resources.files("ftune.assets") / "report" / name
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _policy(scripts: list[str], styles: list[str]) -> str:
+    """Only this page's own scripts and styles, named by their sha256; no address at all."""
+
+    def named(parts: list[str]) -> str:
+        digests = (hashlib.sha256(each.encode("utf-8")).digest() for each in parts)
+        return " ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in digests)
+
+    rules = f"default-src 'none'; script-src {named(scripts)}; style-src {named(styles)}"
+    return f"{rules}; base-uri 'none'; form-action 'none'"
+
+
+def _top(run: Gathered) -> str:
+    started = moment(run.facts)
+    model = text(mapping(run.recipe.get("model")).get("name_or_path"))
+    command = run.facts.get("command")
+    facts = [
+        ("model", model),
+        ("method", run.method),
+        ("started", f"{started.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if started else ""),
+        ("took", numbers.duration(number(run.facts.get("seconds")))),
+        ("command", " ".join(map(text, items(command))) or text(command)),
+    ]
+    shown = "".join(
+        f"<div><dt>{words(name)}</dt><dd>{words(said)}</dd></div>"
+        for name, said in facts
+        if said not in ("", numbers.ABSENT)
+    )
+    kind = {"done": "good", "failed": "bad", "killed": "bad"}.get(run.state, "plain")
+    return (
+        f'<header><div class="bar"><p class="name">{words(run.name)} '
+        f'<span class="quiet">{words(run.id)}</span> '
+        f'<span class="badge {kind}">{words(run.state)}</span></p>'
+        '<button id="theme" type="button" aria-label="Light or dark">Light / dark</button></div>'
+        f'<h1>{words(headline(run))}</h1><dl class="facts">{shown}</dl></header>'
+    )
+
+
+def _warnings(run: Gathered) -> str:
+    lines = "".join(f"<li>{words(line)}</li>" for line in run.warnings)
+    return section("warnings", "Warnings", f'<ul class="warnings">{lines}</ul>' if lines else "")
+
+
+def _training(run: Gathered, curves: bool) -> str:
+    figures = numbers.rows({**run.figures("load"), **run.figures("train")})
+    tiles = "".join(
+        f"<div><dt>{words(name)}</dt><dd>{words(said)}</dd></div>" for name, said in figures
+    )
+    drawn = (
+        '<div class="tools"><span class="quiet">Drag over a curve to zoom in on all.</span> '
+        '<button id="whole" type="button">Whole course</button></div><div id="charts"></div>'
+        if curves
+        else ""
+    )
+    found = parting(run.series)
+    said = f'<p class="parting">{words(found.sentence())}</p>' if found else ""
+    listed = f'<dl class="tiles">{tiles}</dl>' if tiles else ""
+    return section("training", "Training", said + listed + drawn)
+
+
+def _rows(run: Gathered) -> str:
+    figures = run.figures("format")
+    found = ledger_table(figures)
+    if not found.rows:
+        return ""
+    heads = [words(head) for head in found.heads]
+    rows = [[words(each) for each in row] for row in found.rows]
+    counted = folded("All counts", table(heads, rows, right=range(2, len(heads))))
+    return section("rows", "Rows and tokens", flow(figures) + counted)
+
+
+def _predictions(shown: int) -> str:
+    if not shown:
+        return ""
+    body = (
+        '<div class="tools"><input id="search" type="search" placeholder="Search" '
+        'aria-label="Search predictions"><label><input id="differing" type="checkbox"> '
+        'only those that differ from the reference</label><span id="found" class="quiet" '
+        'aria-live="polite"></span></div><div id="predictions"></div>'
+        '<div class="tools pages"><button id="back" type="button">Back</button>'
+        '<span id="where" class="quiet"></span><button id="on" type="button">Next</button></div>'
+    )
+    note = (
+        f"{numbers.value(shown)} of the test rows, evenly spread; all are in "
+        "evaluate/predictions.jsonl. Words that only one of answer and reference has are marked."
+    )
+    return section("answers", "Predictions", body, note)
+
+
+def _recipe(run: Gathered) -> str:
+    pieces = []
+    for name, what in (
+        ("recipe.yaml", "as it was written"),
+        ("recipe.resolved.yaml", "with every default"),
+    ):
+        try:
+            written = (run.folder / name).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        pieces.append(folded(f"{name}, {what}", f"<pre>{words(written)}</pre>"))
+    return section("recipe", "Recipe", "".join(pieces))
+
+
+def _environment(run: Gathered) -> str:
+    lines = numbers.rows(run.environment)
+    for key, given in run.environment.items():
+        lines += numbers.rows({f"{key}: {name}": each for name, each in mapping(given).items()})
+    if not lines:
+        return ""
+    made = table(("", ""), [(words(name), words(said)) for name, said in lines])
+    return section("environment", "Environment", folded("environment.json", made))

@@ -1,0 +1,83 @@
+"""report.html in a real browser: it draws, says no error, and asks the network for nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from fake_run import fake_run, put_lines
+
+from ftune.report.write import write_run_report
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+QUIET = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--enable-logging=stderr",
+    "--virtual-time-budget=2000", "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--disable-background-networking", "--disable-component-update",
+)  # fmt: skip
+DARK, LIGHT = (f"--blink-settings=preferredColorScheme={n}" for n in (0, 1))
+EVIL = '</script><img src="http://outside.invalid/x" onerror="console.error(1)">'
+# What a browser asks of its maker by itself, with any page.
+ITS_OWN = ("google.com", "gvt1.com", "googleapis.com", "gstatic.com")
+
+
+@pytest.fixture(scope="module")
+def browser() -> str:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"no browser here: none of {', '.join(BROWSERS)} is installed")
+    return found
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = fake_run(tmp_path_factory.mktemp("runs"))
+    rows = [
+        {"row": i, "source": "t", "prompt": f"{EVIL} {i}", "references": ["a b c"], "tuned": "a c"}
+        for i in range(25)
+    ]
+    put_lines(folder / "evaluate" / "predictions.jsonl", rows)
+    write_run_report(folder)
+    return folder / "report.html"
+
+
+@pytest.mark.parametrize(("scheme", "size"), [(LIGHT, "1200,900"), (DARK, "480,900")])
+def test_it_draws_without_an_error_or_a_request(
+    browser: str, report: Path, tmp_path: Path, scheme: str, size: str
+) -> None:
+    log = tmp_path / "net.json"
+    options = [*QUIET, scheme, f"--window-size={size}", f"--user-data-dir={tmp_path / 'home'}"]
+    ended = subprocess.run(
+        [browser, *options, f"--log-net-log={log}", "--dump-dom", report.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "CONSOLE" not in ended.stderr, ended.stderr
+    page = ended.stdout
+    assert page.count("<canvas") == page.count('class="chart"') >= 2
+    assert page.count('class="prediction"') == 10
+    assert "page 1 of 3" in page and "25 of 25" in page
+    assert page.count('class="missing">b<') == 10
+    assert "<img" not in page
+    asked = set(re.findall(r'"url":"https?://([^/"]+)', log.read_text(errors="replace")))
+    assert not [host for host in asked if not host.endswith(ITS_OWN)], asked
+    assert json.loads(re.findall(r'id="data">(.*?)</script>', page)[0])["charts"]
+
+
+def test_dark_and_light_are_two_pictures(browser: str, report: Path, tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    means = []
+    for name, scheme in (("light", LIGHT), ("dark", DARK)):
+        picture = tmp_path / f"{name}.png"
+        options = [*QUIET, scheme, "--window-size=800,600", f"--user-data-dir={tmp_path / name}"]
+        command = [browser, *options, f"--screenshot={picture}", report.as_uri()]
+        subprocess.run(command, capture_output=True, timeout=120, check=True)
+        means.append(float(imread(picture)[..., :3].mean()))
+    assert means[0] > 0.8 and means[1] < 0.3, means
