@@ -13,6 +13,14 @@ SECRET = re.compile(
 PLACES = ("_PATH", "_FILE", "_DIR", "_URL")
 SHORTEST = 8  # letters: shorter values would be found in the middle of words
 ONEDNN_ISA = "ONEDNN_MAX_CPU_ISA"
+# What torch and its libraries read once, when they are loaded.
+MEMORY = {
+    "THP_MEM_ALLOC_ENABLE": "1",  # larger pages for large blocks on Linux
+    # Products that oneDNN, and torch above it, keep prepared. By default 1,024 each, of nearly a
+    # megabyte for every shape of a batch: more than the model (docs/decisions/042).
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
+    "LRU_CACHE_CAPACITY": "32",
+}
 
 
 def offline() -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ftune import __version__
+from ftune import __version__, environment
 from ftune.cli.data.app import data_app
 from ftune.cli.doctor import doctor
 from ftune.cli.evaluate import evaluate
@@ -73,6 +73,7 @@ def main() -> None:
     """Runs the command line; an FtuneError becomes its message and its exit code."""
     # Whatever is printed, by ftune, a library or a traceback, goes through these.
     sys.stdout, sys.stderr = without_secrets(sys.stdout), without_secrets(sys.stderr)
+    environment.put(environment.MEMORY)  # before torch is loaded
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     if debug:  # taken anywhere on the line, before or after the verb

@@ -1,26 +1,25 @@
-"""``ftune runs``: list runs, show one, compare two."""
+"""``ftune runs``: list runs, show one, compare them, look at them in a browser."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ftune.cli.comparing import NAMED, RUNS, Json, RunsDir, compare
+from ftune.cli.serving import serve
 from ftune.errors import RunError
 
 if TYPE_CHECKING:
     from ftune.cli.screen import Screen
     from ftune.report.brief import Brief
-    from ftune.report.compare import Pair
     from ftune.report.gather import Gathered
 
-runs_app = typer.Typer(no_args_is_help=True, help="List runs, show one, compare two.")
+runs_app = typer.Typer(no_args_is_help=True, help="List runs, show one, compare them, serve them.")
 
-RUNS = Path("runs")
-NAMED = "A run's folder, name (its newest run) or name/id."
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
-RunsDir = Annotated[Path, typer.Option("--runs-dir", help="The folder of all runs.")]
+runs_app.command("compare")(compare)
+runs_app.command("serve")(serve)
 
 
 @runs_app.command("list")
@@ -69,42 +68,6 @@ def show(
         _show(screen, found)
 
 
-@runs_app.command("compare")
-def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help=NAMED)],
-    b: Annotated[str, typer.Argument(metavar="B", help=NAMED)],
-    runs_dir: RunsDir = RUNS,
-    as_json: Json = False,
-) -> None:
-    """Put two runs side by side: recipe keys that differ, metrics, loss, time, memory."""
-    from ftune.cli.screen import Screen
-    from ftune.report.compare import compare as side_by_side
-    from ftune.report.finding import find_run
-    from ftune.report.gather import gather
-    from ftune.stages.two_runs import chances
-
-    one, other = (gather(find_run(each, runs_dir), whole=False) for each in (a, b))
-    test = chances(one.folder, other.folder)
-    found = side_by_side(one, other, test.p, test.notes)
-    screen = Screen(json=as_json)
-    if as_json:
-        screen.answer(found.to_plain())
-        return
-    parts = {"metrics": found.metrics, "figures": found.figures}
-    for title, pairs in parts.items():
-        if pairs:
-            heads = (title, found.a, found.b, "change", "")
-            screen.table(heads, [_compared(pair) for pair in pairs], right=(1, 2, 3))
-            screen.say("")
-    if found.recipe:
-        rows = [(pair.key, _shown(pair.a), _shown(pair.b)) for pair in found.recipe]
-        screen.table(("recipe", found.a, found.b), rows)
-    else:
-        screen.say("the recipes are equal")
-    for note in found.notes:
-        screen.warn(note)
-
-
 def _listed(run: Brief) -> tuple[str, ...]:
     from ftune.report.numbers import duration, value
     from ftune.report.state import when
@@ -151,19 +114,3 @@ def _show(screen: Screen, run: Gathered) -> None:
         screen.say(f"report:        {page}")
     for line in run.warnings:
         screen.warn(line)
-
-
-def _compared(pair: Pair) -> tuple[str, ...]:
-    from ftune.report.numbers import figure, signed
-
-    key = pair.key.rpartition(".")[2]
-    change = pair.change
-    moved = signed(None) if change is None else ("+" * (change > 0)) + figure(key, change)
-    cells = pair.key, figure(key, pair.a), figure(key, pair.b), moved
-    return (*cells, pair.verdict)
-
-
-def _shown(value: Any) -> str:
-    import json
-
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -37,11 +37,17 @@ class Taken:
 
 
 def examples(
-    sources: Sequence[Any], folder: Path, on_bad_row: OnBadRow, ledger: Ledger, seed: int = 0
+    sources: Sequence[Any],
+    folder: Path,
+    on_bad_row: OnBadRow,
+    ledger: Ledger,
+    seed: int = 0,
+    weighted: bool = True,
 ) -> Iterator[Taken]:
     """The examples of all sources, one source after the other.
 
-    Bad rows and rows that a weight leaves out are counted in ``ledger`` and go no further.
+    Bad rows and rows that a weight leaves out are counted in ``ledger`` and go no further. Not
+    ``weighted``, each row comes once: a mixture draws later.
 
     Raises:
         DataError: a source can't be read, or a row is bad and ``on_bad_row`` is "error".
@@ -59,7 +65,7 @@ def examples(
             except DataError as error:
                 _bad(counts, row, str(error), on_bad_row)
                 continue
-            times = drawn(source.weight, seed, row.number, example)
+            times = drawn(source.weight, seed, row.number, example) if weighted else 1
             if times:
                 yield Taken(index, row.number, example, times)
             else:

@@ -5,7 +5,7 @@ Rows read = used + bad + not drawn + held out + dropped; ``Ledger.balance`` asse
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,13 +30,13 @@ COUNTS = (
 
 @dataclass(slots=True)
 class SourceCounts:
-    """The counts of one source. ``examples`` counts a row as often as its weight repeats it."""
+    """The counts of one source. ``examples`` counts a row as often as it is repeated."""
 
     source: str
     read: int = 0
     used: int = 0
     bad: int = 0
-    not_drawn: int = 0  # by a weight below 1
+    not_drawn: int = 0  # by a weight below 1, or by a mixture
     held_out: int = 0  # went to the eval or test rows
     examples: int = 0
     tokens: int = 0
@@ -44,6 +44,7 @@ class SourceCounts:
     truncated: int = 0
     dropped: dict[str, int] = field(default_factory=dict)  # by reason
     bad_rows: list[str] = field(default_factory=list)  # file:row: why
+    shares: dict[str, float] = field(default_factory=dict)  # of a mixture, in percent
 
     @property
     def masked(self) -> int:
@@ -68,6 +69,13 @@ class SourceCounts:
         self.trained += times * sum(tokens.trained)
         self.truncated += times * tokens.truncated
 
+    def redraw(self, drawn: Mapping[str, int], shares: Mapping[str, float]) -> None:
+        """Counts anew those of the used rows that a mixture draws; the others were not drawn."""
+        self.not_drawn += self.used - drawn["used"]
+        for name, count in drawn.items():
+            setattr(self, name, count)
+        self.shares = dict(shares)
+
     def add(self, other: SourceCounts) -> None:
         """Adds the counts of another part of the same source."""
         for name in COUNTS:
@@ -78,10 +86,11 @@ class SourceCounts:
         self.bad_rows = (self.bad_rows + other.bad_rows)[:MOST_LISTED]
 
     def to_json(self) -> dict[str, Any]:
-        """All counts; bad rows are listed if there are any."""
+        """All counts, the shares of a mixture, and bad rows if there are any."""
         counts = {name: getattr(self, name) for name in COUNTS}
         listed = {"bad_rows": list(self.bad_rows)} if self.bad_rows else {}
-        return {"source": self.source, **counts, "dropped": dict(self.dropped), **listed}
+        shares = {name: round(share, 6) for name, share in self.shares.items()}
+        return {"source": self.source, **counts, **shares, "dropped": dict(self.dropped), **listed}
 
 
 class Ledger:

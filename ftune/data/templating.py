@@ -96,7 +96,10 @@ def load_template(
 
     if name == "tokenizer":
         from ftune.data.chat_template import ChatTemplate
+        from ftune.data.text_only import TextOnly
 
+        if not tokenizer.chat_template:
+            return TextOnly(tokenizer)
         return ChatTemplate(tokenizer, system_prompt)
     from ftune.data.file_template import FileTemplate
 

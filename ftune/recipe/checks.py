@@ -1,7 +1,7 @@
 """Rules across sections: what would be read past, or can't go together.
 
-A rule is a function that gives problems of a recipe; all in ``RULES``, ``methods.RULES`` and
-``names.RULES`` are run.
+A rule is a function that gives problems of a recipe; all in ``RULES``, ``methods.RULES``,
+``names.RULES`` and ``checks_of_evaluation.RULES`` are run.
 None may ask whether a key was written or left out: a resolved recipe has them all.
 """
 
@@ -12,14 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ftune.recipe import methods, names
-from ftune.recipe.places import KeyPath, Problem, dotted
-from ftune.recipe.schema import Evaluate, Generation, Harness, Quantization, Recipe, Train
+from ftune.recipe import checks_of_evaluation, methods, names
+from ftune.recipe.places import KeyPath, Problem, dotted, unread_key
+from ftune.recipe.schema import Quantization, Recipe, Train
 from ftune.recipe.view import View
 
 # Rules get a Recipe, or a View of one that reads alike.
 Rule = Callable[[Any], Iterator[Problem]]
-FEWEST_DRAWS = 100  # beyond each end of a 95% interval lie 1 in 40
 
 
 def check(
@@ -36,7 +35,7 @@ def check(
     everything = tuple(Recipe.model_fields)
     rules = [rule for rule in names.RULES if rows_there or rule is not names.sources]
     on_paths: list[Rule] = [partial(rule, folder=folder) for rule in rules]
-    for rule in [*RULES, *methods.RULES, *on_paths]:
+    for rule in [*RULES, *checks_of_evaluation.RULES, *methods.RULES, *on_paths]:
         reads: set[str] = set()
         problems = list(rule(View(recipe, "", everything, reads)))
         if not any(_touch(key, bad) for key in reads for bad in spoiled):
@@ -46,12 +45,6 @@ def check(
 
 def _touch(key: str, bad: str) -> bool:
     return key == bad or key.startswith(f"{bad}.") or bad.startswith(f"{key}.")
-
-
-def _unread(path: KeyPath, value: Any, default: Any, why: str) -> Iterator[Problem]:
-    """A problem if the value differs from the default, though nothing reads it."""
-    if value != default:
-        yield Problem(path, f"{dotted(path)} has no effect {why}")
 
 
 def quantization(recipe: Any) -> Iterator[Problem]:
@@ -78,7 +71,27 @@ def quantization(recipe: Any) -> Iterator[Problem]:
     for key, field in Quantization.model_fields.items():
         if key.startswith(other):
             why = f"without {need}; remove it, or set {need}: true instead"
-            yield from _unread((*at, key), getattr(settings, key), field.default, why)
+            yield from unread_key((*at, key), getattr(settings, key), field.default, why)
+
+
+def mixture(recipe: Any) -> Iterator[Problem]:
+    """Several sources to mix, and only the keys of the sampling that is chosen."""
+    mixed, at = recipe.data.mixture, ("data", "mixture")
+    if mixed is None:
+        return
+    if len(recipe.data.train) == 1:
+        yield Problem(at, "data.mixture has one source to mix; add one to data.train, or remove it")
+    reads = {
+        "cap": ("examples_proportional", "temperature"),
+        "temperature": ("temperature",),
+    }
+    for key, samplings in reads.items():
+        if mixed.sampling not in samplings:
+            why = f"with sampling: {mixed.sampling}; remove it, or set sampling: {samplings[0]}"
+            yield from unread_key((*at, key), getattr(mixed, key), None, why)
+        elif mixed.sampling == samplings[0] and getattr(mixed, key) is None:
+            said = f"sampling: {mixed.sampling} needs a {key}; add it"
+            yield Problem((*at, key), f"data.mixture.{key}: {said}")
 
 
 def held_out(recipe: Any) -> Iterator[Problem]:
@@ -98,7 +111,7 @@ def held_out(recipe: Any) -> Iterator[Problem]:
                     f"as 0.05 or a list of sources, or remove {key}",
                 )
     if train.early_stopping_patience is None:
-        yield from _unread(
+        yield from unread_key(
             ("train", "early_stopping_threshold"),
             train.early_stopping_threshold,
             0.0,
@@ -139,7 +152,7 @@ def batches(recipe: Any) -> Iterator[Problem]:
     if train.tokens_per_batch is None:
         return
     size = "per_device_train_batch_size"
-    yield from _unread(
+    yield from unread_key(
         ("train", size),
         train.per_device_train_batch_size,
         Train.model_fields[size].default,
@@ -160,83 +173,7 @@ def optimizer(recipe: Any) -> Iterator[Problem]:
         for key in ("adam_beta1", "adam_beta2", "adam_epsilon"):
             why = f"with optim: {train.optim}; remove it, or write optim: adamw_torch"
             default = Train.model_fields[key].default
-            yield from _unread(("train", key), getattr(train, key), default, why)
-
-
-def metrics(recipe: Any) -> Iterator[Problem]:
-    """Metrics need rows, and each is named once."""
-    chosen = recipe.evaluate.metrics
-    if chosen and not recipe.data.test:
-        yield Problem(
-            ("evaluate", "metrics"),
-            "evaluate.metrics needs rows to score; add data.test, a share "
-            "such as 0.05 or a list of sources, or remove the metrics",
-        )
-    seen = []
-    for i, metric in enumerate(chosen):
-        if metric.name in seen:
-            said = f"evaluate.metrics[{i}]: {metric.name} is there already; keep one of them"
-            yield Problem(("evaluate", "metrics", i), said)
-        seen.append(metric.name)
-    section = recipe.evaluate
-    if not section.suites:
-        for key, default in Harness():
-            at = ("evaluate", "harness", key)
-            why = "without evaluate.suites; name some, or remove it"
-            yield from _unread(at, getattr(recipe.evaluate.harness, key), default, why)
-    scored = chosen or section.suites or section.retain
-    if scored and 0 < section.bootstrap < FEWEST_DRAWS:
-        yield Problem(
-            ("evaluate", "bootstrap"),
-            f"evaluate.bootstrap: {section.bootstrap} draws say nothing of an interval "
-            f"of 95%; take at least {FEWEST_DRAWS}, or 0 for no intervals",
-        )
-    if chosen:
-        return
-    if recipe.data.test:
-        yield Problem(
-            ("data", "test"),
-            "data.test is never scored without evaluate.metrics; add some, such as [rouge], or "
-            "remove it",
-        )
-    of_all = () if section.suites or section.retain else ("base", "bootstrap")
-    for key in ("group_references", *of_all):
-        default = Evaluate.model_fields[key].default
-        why = "without evaluate.metrics; add some, or remove it"
-        yield from _unread(("evaluate", key), getattr(recipe.evaluate, key), default, why)
-
-
-def retained(recipe: Any) -> Iterator[Problem]:
-    """Sets to be retained have names of their own, and something to be compared with."""
-    sets = recipe.evaluate.retain
-    names = [one.name for one in sets]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            said = f"evaluate.retain[{i}].name: {name} is there already; give it another"
-            yield Problem(("evaluate", "retain", i, "name"), said)
-    if sets and not recipe.evaluate.base:
-        yield Problem(
-            ("evaluate", "base"),
-            "evaluate.base: false leaves nothing to compare evaluate.retain with; remove one of "
-            "the two",
-        )
-
-
-def generation(recipe: Any) -> Iterator[Problem]:
-    """Sampling keys go with sampling."""
-    settings = recipe.evaluate.generation
-    at = ("evaluate", "generation")
-    if not settings.do_sample:
-        for key in ("temperature", "top_k", "top_p"):
-            default = Generation.model_fields[key].default
-            why = "without sampling; set do_sample: true, or remove it"
-            yield from _unread((*at, key), getattr(settings, key), default, why)
-    elif settings.num_beams > 1:
-        yield Problem(
-            (*at, "num_beams"),
-            "evaluate.generation.num_beams: beam search draws nothing; set "
-            "do_sample: false, or num_beams: 1",
-        )
+            yield from unread_key(("train", key), getattr(train, key), default, why)
 
 
 def texts(recipe: Any) -> Iterator[Problem]:
@@ -256,13 +193,11 @@ def texts(recipe: Any) -> Iterator[Problem]:
 
 RULES: tuple[Rule, ...] = (
     quantization,
+    mixture,
     held_out,
     shares,
     schedule,
     batches,
     optimizer,
-    metrics,
-    retained,
-    generation,
     texts,
 )

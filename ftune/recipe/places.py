@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 KeyPath = tuple[str | int, ...]
 Mark = tuple[int, int]  # line and column, both from 1
@@ -67,3 +69,9 @@ class Places:
             name = dotted(problem.path)
             message = message.removeprefix(f"{name} ").removeprefix(f"{name}: ")
         return f"{place}: {message}"
+
+
+def unread_key(path: KeyPath, value: Any, default: Any, why: str) -> Iterator[Problem]:
+    """A problem if the value differs from the default, though nothing reads it."""
+    if value != default:
+        yield Problem(path, f"{dotted(path)} has no effect {why}")

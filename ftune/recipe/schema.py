@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ftune.recipe.base import Chosen, Section
+from ftune.recipe.mixture import Mixture
 
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -74,7 +75,8 @@ class Source(Section):
     revision: str | None = None
     """Commit, tag or branch of a hub data set."""
     weight: Annotated[float, Field(gt=0.0, le=1000.0)] = 1.0
-    """How often each row is seen in an epoch: 2 is twice, 0.5 is a drawn half of the rows."""
+    """How often each row is seen in an epoch: 2 is twice, 0.5 is a drawn half of the rows. With
+    ``data.mixture`` it multiplies the source's share instead."""
     max_rows: Positive | None = None
     """Read only the first rows."""
 
@@ -84,6 +86,8 @@ class Data(Section):
 
     train: Annotated[tuple[Source, ...], Field(min_length=1)]
     """Sources of training rows."""
+    mixture: Mixture | None = None
+    """The share of each training source; leave out to take all rows, each by its weight."""
     eval: tuple[Source, ...] | Share = ()
     """Held-out rows for the loss during training: sources, or a share of the training rows."""
     test: tuple[Source, ...] | Share = ()
@@ -243,6 +247,9 @@ class Evaluate(Section):
     """Score the base model too."""
     retain: tuple[Retained, ...] = ()
     """Further sets of rows, scored before and after: the report says what was lost or kept."""
+    stride: Positive | None = None
+    """Score likelihoods of whole documents, however long, in windows of ``data.max_length`` tokens
+    that move on by so many; null: each row is one window."""
     group_references: bool = False
     """Ask equal prompts once, with the answers of all their rows as references."""
     bootstrap: Resamples = 1000

@@ -177,12 +177,12 @@ def _notes(a: Gathered, b: Gathered) -> tuple[str, ...]:
         for run in (a, b)
         if run.state != "done"
     ]
-    if a.scores and b.scores and _tested_on(a) != _tested_on(b):
+    if a.scores and b.scores and tested_on(a) != tested_on(b):
         notes.append("the test rows differ, so the metrics are not comparable")
     return tuple(notes)
 
 
-def _tested_on(run: Gathered) -> list[Any]:
+def tested_on(run: Gathered) -> list[Any]:
     """What decides on the test rows: their sources, or where a share of the training rows is
     taken, those and the seed."""
     data = mapping(run.recipe.get("data"))

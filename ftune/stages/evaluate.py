@@ -12,7 +12,7 @@ from ftune.run.stage import Context, Place, Stage
 from ftune.stages import prompting, retained, suites
 from ftune.stages.models import MODEL_KEYS, Tuned, load_base, trained
 from ftune.stages.rows import identity_of
-from ftune.stages.testing import DATA_KEYS, Asking, TestSet, grouped, measure, read_rows
+from ftune.stages.testing import DATA_KEYS, Asking, TestSet, Window, grouped, measure, read_rows
 from ftune.types import Metric, Prediction, Report
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def prepare(recipe: View, split: str, tokenizer: Any, place: Place) -> Work:
         batch_size=section.batch_size,
         stop=stop,
         stop_ids=stop_ids,
+        window=Window.of(recipe),
     )
     others = retained.prepare(recipe, tokenizer, place)
     return Work(rows, asking, others, suites.wanted(recipe, place))

@@ -12,6 +12,7 @@ from ftune.run import atomic
 from ftune.run.pipeline import stop_between
 from ftune.run.stage import Context, Place, Stage
 from ftune.stages import prompting
+from ftune.stages.mixing import Mixed, mix, pool
 from ftune.stages.rows import identity_of, ledger_of, rows_of
 from ftune.types import Report, Tokens
 
@@ -61,12 +62,14 @@ def _run(context: Context) -> Report:
     seen, questions = Characters(), prompting.Questions()
     for split, ledger in ledgers.items():
         _write(context, split, ledger, (template, rules), (seen, questions))
+    mixed = Mixed() if recipe.data.mixture is None else mix(context, ledgers["train"])
     shown = first_rows(TokenStore(context.folder / "train.arrow"), tokenizer)
     atomic.write_text(context.folder / "preview.md", markdown(shown))
     ledgers["train"].check(recipe.data.min_trained)
     asked = prompting.contract(template, recipe.data.system_prompt, tokenizer, questions.chosen())
     atomic.write_json(context.folder / prompting.NAME, asked, exact=True)
-    return _report(context, ledgers, (*template.warnings, *seen.warnings(tokenizer)))
+    warnings = (*template.warnings, *seen.warnings(tokenizer), *mixed.warnings)
+    return _report(context, ledgers, warnings, mixed)
 
 
 def _write(
@@ -76,16 +79,19 @@ def _write(
     rendering: tuple[Any, Any],
     watching: tuple[Characters, prompting.Questions],
 ) -> None:
-    """Writes ``<split>.arrow``; ``watching`` are shown each example that is used."""
+    """Writes ``<split>.arrow``, or the pool of a mixture; ``watching`` see each example of it."""
     from ftune.data.collect import tokenized
     from ftune.data.store import TokenWriter
 
     recipe, place = context.recipe, context.around.place
+    path = context.folder / f"{split}.arrow"
+    if split == "train" and recipe.data.mixture is not None:
+        path = pool(context)
     taken = rows_of(recipe, split, place, ledger)
     made = tokenized(taken, *rendering, recipe.data.on_bad_row, ledger)
     with (
         context.around.progress.meter(f"format {split}", None, "rows") as meter,
-        TokenWriter(context.folder / f"{split}.arrow") as writer,
+        TokenWriter(path) as writer,
     ):
         for number, (one, tokens) in enumerate(_stoppable(context, made), 1):
             for watcher in watching:
@@ -107,7 +113,9 @@ def _stoppable(
         yield pair
 
 
-def _report(context: Context, ledgers: dict[str, Ledger], warnings: tuple[str, ...]) -> Report:
+def _report(
+    context: Context, ledgers: dict[str, Ledger], warnings: tuple[str, ...], mixed: Mixed
+) -> Report:
     lines, told = [], list(warnings)
     for split, ledger in ledgers.items():
         total = ledger.total
@@ -131,11 +139,13 @@ def _report(context: Context, ledgers: dict[str, Ledger], warnings: tuple[str, .
                 f"{split}: {total.bad:,} bad rows were skipped; the first: "
                 f"{next(b for one in ledger.sources for b in one.bad_rows)}"
             )
+    lines += mixed.lines
     for line in lines:
         context.around.progress.say(f"format: {line}")
     figures = {
         "ledger": {split: ledger.to_json() for split, ledger in ledgers.items()},
         "totals": {split: ledger.total.to_json() for split, ledger in ledgers.items()},
+        **({"mixture": mixed.figures} if mixed.figures else {}),
     }
     return Report("format", figures, tuple(lines), tuple(told))
 
@@ -159,6 +169,7 @@ FORMAT = Stage(
         "model.trust_remote_code",
         "model.add_tokens",
         "data.train",
+        "data.mixture",
         "data.eval",
         "data.test",
         "data.template",

@@ -90,7 +90,7 @@ def _ids(messages: Sequence[Message], template: Template) -> list[int] | None:
 
     try:
         return [int(i) for i in prompt_text(messages, template, Rules(UNBOUND)).ids]
-    except DataError:
+    except (DataError, ModelError):  # the latter of a model for plain text only
         return None
 
 

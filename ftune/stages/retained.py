@@ -11,7 +11,7 @@ from ftune.report import verdict
 from ftune.run.progress import Progress
 from ftune.run.signals import StopFlag
 from ftune.run.stage import Place
-from ftune.stages.testing import Asking, TestSet, rendered
+from ftune.stages.testing import Asking, TestSet, Window, rendered
 from ftune.stages.testing import measure as measured
 from ftune.types import Metric
 
@@ -64,6 +64,7 @@ def prepare(recipe: View, tokenizer: Any, place: Place) -> list[Set]:
             batch_size=section.batch_size,
             stop=template.stop,
             stop_ids=template.stop_ids,
+            window=Window.of(recipe),
         )
         found.append(Set(source.name, rows, asking))
     return found

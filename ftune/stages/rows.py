@@ -49,8 +49,13 @@ def rows_of(recipe: View, split: str, place: Place, ledger: Ledger) -> Iterator[
 
     held = shares(recipe)
     seed = recipe.train.seed
-    found = examples(sources_of(recipe, split), place.folder, recipe.data.on_bad_row, ledger, seed)
-    if split != "train" and split not in held:
+    own = split != "train" and split not in held
+    # The weights of a mixture are no draw of rows.
+    weighted = own or recipe.data.mixture is None
+    policy = recipe.data.on_bad_row
+    sources = sources_of(recipe, split)
+    found = examples(sources, place.folder, policy, ledger, seed, weighted)
+    if own:
         yield from found
         return
     for one in found:

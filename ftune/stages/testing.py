@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from ftune.data.collect import Taken
     from ftune.data.ledger import Ledger
 
+WHOLE = 2**31 - 1  # tokens: nothing is cut
+PER = ("per:token", "per:byte")  # how the signatures of likelihoods begin
 DATA_KEYS = (
     "data.train",
+    "data.mixture",
     "data.eval",
     "data.test",
     "data.template",
@@ -48,6 +51,20 @@ class TestSet:
 
 
 @dataclass(frozen=True)
+class Window:
+    """How whole documents are scored: tokens at once, and by how many each window moves on."""
+
+    width: int
+    stride: int
+
+    @classmethod
+    def of(cls, recipe: View) -> Window | None:
+        """As the recipe says; None where each row is one window."""
+        stride = recipe.evaluate.stride
+        return None if stride is None else cls(recipe.data.max_length, stride)
+
+
+@dataclass(frozen=True)
 class Asking:
     """One way of measuring: what the metrics need, and how answers are made."""
 
@@ -56,6 +73,7 @@ class Asking:
     batch_size: int
     stop: tuple[str, ...]
     stop_ids: tuple[int, ...]
+    window: Window | None = None
 
 
 def measure(
@@ -92,8 +110,22 @@ def measure(
     else:
         predictions = [Prediction(p.row, p.text, "", p.references, p.source) for p in rows.prompts]
     if "likelihood" in wanted:
-        predictions = _with_likelihood(model, tokenizer, rows, predictions, progress, between)
-    return predictions, score_all(asking.chosen, predictions)
+        window = asking.window
+        predictions = _with_likelihood(
+            model, tokenizer, rows, predictions, window, progress, between
+        )
+    return predictions, _signed(asking, score_all(asking.chosen, predictions))
+
+
+def _signed(asking: Asking, metrics: list[Metric]) -> list[Metric]:
+    """The metrics with the window in the signature of those that depend on it."""
+    if asking.window is None:
+        return metrics
+    added = f"|window:{asking.window.width}|stride:{asking.window.stride}"
+    return [
+        replace(m, signature=m.signature + added) if m.signature.startswith(PER) else m
+        for m in metrics
+    ]
 
 
 def _with_likelihood(
@@ -101,6 +133,7 @@ def _with_likelihood(
     tokenizer: Any,
     rows: TestSet,
     predictions: list[Prediction],
+    window: Window | None,
     progress: Progress,
     between: Any,
 ) -> list[Prediction]:
@@ -108,19 +141,26 @@ def _with_likelihood(
 
     from ftune.data.batching import in_order
     from ftune.data.collating import collate
-    from ftune.evaluate.scoring import likelihood, with_losses
+    from ftune.data.windows import windows
+    from ftune.evaluate.scoring import RowLoss, likelihood, with_losses
 
-    known = sorted(rows.tokens)
-    lengths = np.array([len(rows.tokens[row][0]) for row in known])
+    owners, parts = [], []
+    for row, (ids, trained) in sorted(rows.tokens.items()):
+        width, step = (len(ids), len(ids)) if window is None else (window.width, window.stride)
+        for part in windows(ids, trained, width, step):
+            owners.append(row)
+            parts.append(part)
+    lengths = np.array([len(ids) for ids, _ in parts])
     objective = OBJECTIVES.load("sft")
     pad = tokenizer.pad_token_id or 0
-
-    def read(place: int) -> tuple[Sequence[int], Sequence[bool]]:
-        return rows.tokens[known[place]]
-
-    batches = (collate(micro, read, pad, packed=False) for micro in in_order(lengths, 16))
-    found = likelihood(model, batches, objective.target_logits, len(known), progress, between)
-    losses = {known[loss.row]: replace(loss, row=known[loss.row]) for loss in found}
+    batches = (
+        collate(micro, parts.__getitem__, pad, packed=False) for micro in in_order(lengths, 16)
+    )
+    losses: dict[int, RowLoss] = {}
+    for one in likelihood(model, batches, objective.target_logits, len(parts), progress, between):
+        row = owners[one.row]
+        before = losses.get(row, RowLoss(row, 0.0, 0))
+        losses[row] = RowLoss(row, before.total + one.total, before.count + one.count)
     return with_losses(predictions, rows.members, losses, rows.sizes)
 
 
@@ -151,6 +191,8 @@ def rendered(
     from ftune.data.rules import Rules
 
     rows, rules = TestSet([], [], {}, {}), Rules.of(recipe.data)
+    if recipe.evaluate.stride is not None:
+        rules = replace(rules, max_length=WHOLE)
     for one in taken:
         _add(rows, one, template, rules, ledger, recipe.data.on_bad_row)
     ledger.balance()

@@ -28,6 +28,9 @@ SAMPLED = ("evaluate.generation.do_sample=true", "evaluate.metrics=[bleu]")
 ASKED = ("evaluate.metrics=[bleu]",)
 KEPT = ("evaluate.retain=[{name: old, path: test.jsonl, format: alpaca}]",)
 SUITES = ("evaluate.suites=[own]", "evaluate.harness.include_path=tasks")
+BOTH = f"data.train=[{ON % 'train.jsonl'}, {ON % 'eval.jsonl'}]"
+EVEN = (BOTH, "data.mixture.sampling=uniform")
+WARM = (BOTH, "data.mixture.sampling=temperature", "data.mixture.temperature=2.0")
 BY_EPOCH = ("train.max_steps=null", "train.num_train_epochs=1")
 # A trained model, left alone in the first step and torn apart in the later ones.
 WORSE = ("model.name_or_path=ftune:tiny", "train.eval_steps=1", "train.learning_rate=3",
@@ -66,6 +69,11 @@ CASES = [
     Case("data.train.0.weight=2.0", "format"),
     Case("data.train.0.weight=0.5", "format"),
     Case("data.train.0.max_rows=5", "format"),
+    Case("data.mixture.sampling=uniform", "format", (BOTH,)),
+    Case("data.mixture.temperature=9.0", "format", WARM),
+    Case("data.mixture.cap=5", "format", WARM),
+    Case("data.mixture.by=trained_tokens", "format", EVEN),
+    Case("data.mixture.stop=all_exhausted", "format", EVEN),
     Case("data.eval.0.path=test.jsonl", "format"),
     Case("data.eval.0.columns={instruction: output}", "format"),
     Case("data.eval.0.max_rows=2", "format"),
@@ -160,6 +168,7 @@ CASES = [
     Case("evaluate.generation.stop=[a, e, i, o, u, t, s]", "evaluate", ASKED),
     Case("evaluate.batch_size=1", "evaluate", ASKED),
     Case("evaluate.base=false", "evaluate"),
+    Case("evaluate.stride=8", "evaluate", ("data.max_length=40", "data.on_too_long=truncate")),
     Case("evaluate.retain.0.path=eval.jsonl", "evaluate", KEPT),
     Case("evaluate.retain.0.max_rows=1", "evaluate", KEPT),
     Case("evaluate.retain.0.name=other", "evaluate", KEPT),

@@ -66,6 +66,11 @@ RUNS: dict[str, tuple[str, ...]] = {
         "evaluate.harness={include_path: tasks, limit: 1}",
         *ONE_STEP,
     ),
+    "mixture": (
+        f"data.train={SOURCES}",
+        "data.mixture={sampling: temperature, temperature: 2.0, cap: 2}",
+        *ONE_STEP,
+    ),
     "shares": ("data.eval=0.3", "data.test=0.3", *ONE_STEP),
 }
 # What a method asks of the rest of a recipe; each is attached with its own defaults.
@@ -142,7 +147,8 @@ def test_the_table_of_keys_read_elsewhere_is_right(read_keys: dict[str, set[str]
 
 def test_nothing_unknown_is_read(read_keys: dict[str, set[str]]) -> None:
     read = set().union(*read_keys.values())
-    wholes = {"model.quantization", "data.eval", "data.test", "evaluate.metrics", "evaluate.retain"}
+    wholes = {"model.quantization", "data.mixture", "data.eval", "data.test"}
+    wholes |= {"evaluate.metrics", "evaluate.retain"}
     # That is: none, or shares.
     assert {key for key in read - leaves() if not key.startswith("failed")} <= wholes
 

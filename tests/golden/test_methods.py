@@ -149,6 +149,13 @@ def test_the_files_of_a_run(trained, name):
     json.loads((run.folder / "report.json").read_text(), parse_constant=pytest.fail)  # no NaN
 
 
+def test_memory_stays_though_each_step_has_shapes_of_its_own(trained):
+    lines = (trained("lora").folder / "train/metrics.jsonl").read_text().splitlines()
+    seen = [x["memory_bytes"] for x in map(json.loads, lines) if "memory_bytes" in x]
+    # From the fifth line to the last one, 90 steps; it was 400 MB once (docs/decisions/042).
+    assert seen[-1] - seen[4] < 50e6
+
+
 def test_answers_and_losses_are_those_of_plain_peft(trained, shared):
     """Every prediction, and the summed loss of every prompt whose tokens are beyond doubt."""
     folder = trained("lora").folder

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from datetime import UTC
-from importlib import resources
 
-from ftune import __version__
 from ftune.report import numbers
 from ftune.report.gather import Gathered
 from ftune.report.headline import headline
 from ftune.report.html.bars import before_and_after
 from ftune.report.html.content import content
 from ftune.report.html.flow import flow
-from ftune.report.html.pieces import data, folded, section, table, words
+from ftune.report.html.frame import SWITCH, document
+from ftune.report.html.pieces import folded, section, table, words
 from ftune.report.html.preview import preview
 from ftune.report.ledger import ledger_table
 from ftune.report.overfitting import parting
 from ftune.report.state import moment
 from ftune.report.tolerant import items, mapping, number, text
 
-SCRIPTS = ("uPlot.iife.min.js", "page.js")
-STYLES = ("uPlot.min.css", "page.css")
 
-
-def page(run: Gathered) -> str:
-    """The whole page: text, pictures, styles, scripts and data in one file."""
+def page(run: Gathered, live: bool = False) -> str:
+    """The whole page: text, pictures, styles, scripts and data in one file; ``live`` if served."""
     found = content(run)
     parts = [
         _top(run),
@@ -45,37 +39,8 @@ def page(run: Gathered) -> str:
         _recipe(run),
         _environment(run),
     ]
-    styles = [_asset(name) for name in STYLES]
-    scripts = [_asset(name) for name in SCRIPTS]
     body = "\n".join(part for part in parts if part)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts, styles)}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{words(run.name)} {words(run.id)} · ftune</title>\n"
-        f"{''.join(f'<style>{each}</style>' for each in styles)}\n</head>\n<body>\n"
-        f"{body}\n<footer>ftune {words(__version__)}. This page loads nothing from anywhere. "
-        "Charts: uPlot (MIT).</footer>\n"
-        f'<script type="application/json" id="data">{data(found)}</script>\n'
-        f"{''.join(f'<script>{each}</script>' for each in scripts)}\n</body>\n</html>\n"
-    )
-
-
-def _asset(name: str) -> str:
-    path = resources.files("ftune.assets") / "report" / name
-    return path.read_text(encoding="utf-8").strip()
-
-
-def _policy(scripts: list[str], styles: list[str]) -> str:
-    """Only this page's own scripts and styles, named by their sha256; no address at all."""
-
-    def named(parts: list[str]) -> str:
-        digests = (hashlib.sha256(each.encode("utf-8")).digest() for each in parts)
-        return " ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in digests)
-
-    rules = f"default-src 'none'; script-src {named(scripts)}; style-src {named(styles)}"
-    return f"{rules}; base-uri 'none'; form-action 'none'"
+    return document(f"{run.name} {run.id}", body, found, live)
 
 
 def _top(run: Gathered) -> str:
@@ -98,8 +63,7 @@ def _top(run: Gathered) -> str:
     return (
         f'<header><div class="bar"><p class="name">{words(run.name)} '
         f'<span class="quiet">{words(run.id)}</span> '
-        f'<span class="badge {kind}">{words(run.state)}</span></p>'
-        '<button id="theme" type="button" aria-label="Light or dark">Light / dark</button></div>'
+        f'<span class="badge {kind}">{words(run.state)}</span></p>{SWITCH}</div>'
         f'<h1>{words(headline(run))}</h1><dl class="facts">{shown}</dl></header>'
     )
 

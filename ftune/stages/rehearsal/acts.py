@@ -56,7 +56,7 @@ def test_rows(walk: Walk) -> str:
 
     if not walk.loaded.recipe.evaluate.metrics:
         raise LeftOut("evaluate.metrics names none")
-    view = View(walk.loaded.recipe, "", (*MODEL_KEYS, *DATA_KEYS), set())
+    view = View(walk.loaded.recipe, "", (*MODEL_KEYS, *DATA_KEYS, "evaluate.stride"), set())
     tokenizer = load_tokenizer(view.model, walk.place.allow_remote_code)
     rows, _ = read_rows(view, "test", tokenizer, walk.place)
     walk.test_rows = len(rows.prompts)

@@ -1,0 +1,1 @@
+"""Reports of all runs over HTTP, for the browsers of this machine."""
