@@ -52,7 +52,8 @@ class Choosing:
 
     def retained(self, one: Plain, path: KeyPath) -> Plain:
         """A set of rows with its format and its metrics; by default the loss of each token."""
-        return self.measured({"metrics": ("token_loss",), **self.source(path, one)}, path)
+        found = self.source(path, one)
+        return self.measured({**found, "metrics": found.get("metrics") or ("token_loss",)}, path)
 
     def data(self, data: Plain) -> Plain:
         """The section ``data`` with the formats of all sources."""

@@ -26,8 +26,10 @@ def schema() -> Json:
     top["tune"] = {**slots["tune"].beside("method"), "description": top["tune"]["description"]}
     _set(defs["Train"], "objective", slots["objective"].named() | {"default": DEFAULT_OBJECTIVE})
     entries = {"type": "array", "items": slots["metrics"].named(), "default": []}
-    _set(defs["Evaluate"], "metrics", entries)
-    _source(defs["Source"], slots["format"])
+    for section in ("Evaluate", "Retained"):
+        _set(defs[section], "metrics", entries)
+    for source in ("Source", "Retained"):
+        _source(defs[source], slots["format"])
     whole["required"] = [k for k in whole["required"] if k not in ("name", "train")]
     defs["Train"].pop("required", None)
     head = {"$schema": DIALECT, "title": "ftune recipe"}

@@ -212,8 +212,8 @@ class Retained(Source):
 
     name: Annotated[str, Field(min_length=1, max_length=60)]
     """What the rows are called in the report."""
-    metrics: tuple[Chosen, ...] = (Chosen("token_loss", None),)
-    """Which figures; see the metrics."""
+    metrics: tuple[Chosen, ...] = ()
+    """Which figures; see the metrics. By default token_loss."""
 
 
 class Harness(Section):

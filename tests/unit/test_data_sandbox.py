@@ -103,8 +103,11 @@ def test_a_wrong_template_is_named() -> None:
 
 
 def test_no_chat_template_names_the_others() -> None:
+    template = load_template("tokenizer", tokenizer("bytes"))
+    written = template.segments((Message("text", "Some words."),))
+    assert [segment.text for segment in written] == ["Some words.", template.stop[0]]
     with pytest.raises(ModelError, match=r"has no chat template; .*chatml"):
-        load_template("tokenizer", tokenizer("bytes"))
+        template.segments((Message("user", "Hi"), Message("assistant", "Ho")))
 
 
 def test_the_date_is_not_told() -> None:
