@@ -13,16 +13,12 @@ BARS, MARKS = "#3b6ea5", "#b03a2e"
 
 def draw(path: Path, lengths: Mapping[str, Mapping[int, int]], title: str) -> None:
     """Writes a PNG; ``lengths`` has, by name, how often each length was there."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
     shown = {name: times for name, times in lengths.items() if times}
-    figure, rows = pyplot.subplots(
-        len(shown), 1, figsize=(8, 1.1 + 1.9 * len(shown)), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(8, 1.1 + 1.9 * len(shown)), layout="constrained")
+    rows = figure.subplots(len(shown), 1, squeeze=False)
     for axes, (name, times) in zip(rows[:, 0], shown.items(), strict=True):
         ordered = sorted(times)
         axes.hist(ordered, bins=_edges(ordered), weights=[times[n] for n in ordered], color=BARS)
@@ -47,7 +43,6 @@ def draw(path: Path, lengths: Mapping[str, Mapping[int, int]], title: str) -> No
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=11)
     write(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
-    pyplot.close(figure)
 
 
 def _edges(ordered: list[int]) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -48,8 +49,17 @@ def test_no_loss_no_picture_and_none_left_over(tmp_path: Path) -> None:
 
 
 def test_drawing_leaves_pyplot_alone(tmp_path: Path) -> None:
-    draw_curves(Series({"loss": ((1, 1.0),)}), tmp_path / "loss.png")
-    assert "matplotlib.pyplot" not in sys.modules
+    """In a process of its own: what other tests imported must not decide it."""
+    code = (
+        "import pathlib, sys\n"
+        "from ftune.report import curves, length_picture, series\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "curves.draw_curves(series.Series({'loss': ((1, 1.0),)}), folder / 'loss.png')\n"
+        "length_picture.draw(folder / 'lengths.png', {'tokens': {3: 1, 5: 2}}, 'Lengths')\n"
+        "sys.exit('matplotlib.pyplot' in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert {one.name for one in tmp_path.iterdir()} == {"loss.png", "lengths.png"}
 
 
 def test_smoothing_keeps_a_level_and_a_symmetry() -> None:
