@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ftune.data.collect import examples, tokenized
 from ftune.data.ledger import Ledger
+from ftune.data.render import encoding
 from ftune.data.rules import Rules
 from ftune.data.store import TokenStore, TokenWriter
 from ftune.data.templating import load_template
@@ -65,7 +66,7 @@ def main() -> None:
         start = time.perf_counter()
         with TokenWriter(out) as writer:
             taken = examples([source], Path(folder), "error", ledger)
-            for one, made in tokenized(taken, template, Rules(4096), "error", ledger):
+            for one, made in tokenized(taken, encoding(template, Rules(4096)), "error", ledger):
                 writer.add(made, one.source, one.row)
         seconds = time.perf_counter() - start
         ledger.balance()

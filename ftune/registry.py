@@ -61,6 +61,10 @@ METHODS = Family("tuning method", "ftune.model.tuning")
 FORMATS = Family("row format", "ftune.data.formats")
 OBJECTIVES = Family("objective", "ftune.train.objectives")
 METRICS = Family("metric", "ftune.evaluate.metrics")
+# What an objective needs elsewhere than in training has its file there, by the objective's name.
+ENCODINGS = Family("objective with labels", "ftune.data.encodings")
+ANSWERS = Family("objective with labels", "ftune.evaluate.answers")
+KINDS = Family("kind of model", "ftune.model.kinds")
 
 
 def template_names() -> tuple[str, ...]:

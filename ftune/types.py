@@ -6,7 +6,7 @@ Small frozen types from the standard library only. Nothing later writes back int
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -47,6 +47,47 @@ class Example:
     references: tuple[str, ...] = ()
     label: str | None = None  # for classification
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What people wrote in it."""
+        return tuple(part for m in self.messages for part in (m.content, m.context) if part)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All its text, which tells it from other examples."""
+        turns = ((m.role, m.content, m.context) for m in self.messages)
+        return (*(part for turn in turns for part in turn), self.label or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What a row says where something is to be said of a text, and not written.
+
+    ``texts`` is a text or a pair of them; of a row of tags its words; of a row of choices what
+    stands before them, and then the choices. ``target`` is a label, a tuple of labels (or of tags,
+    one a word), a number, or answers with the characters where they begin.
+    """
+
+    texts: tuple[str, ...]
+    target: Any
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All its text, which tells it from other examples."""
+        return (*self.texts, repr(self.target))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a model is for: ``kind`` names its head, ``labels`` what that tells apart, in order.
+
+    ``counts`` is how often each label is there in the training rows.
+    """
+
+    kind: str = "causal_lm"
+    labels: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -59,6 +100,22 @@ class Tokens:
     trained: Sequence[bool]
     prompt_length: int = 0
     truncated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded(Tokens):
+    """A labelled example as token ids and ``targets``, of which ``count`` are in the loss.
+
+    ``kinds`` is the token type of each id (0 for the first text of a pair, 1 for the second), empty
+    where the model knows none. ``lines`` are the lengths of the lines that the ids fall into, empty
+    for one line: several go through the model side by side. ``trained`` marks what the targets
+    stand at: tokens, or all of them where the target is one of the whole.
+    """
+
+    targets: Sequence[float] = ()
+    count: int = 0
+    kinds: Sequence[int] = ()
+    lines: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +146,17 @@ class Batch:
     rows: tuple[int, ...]  # indices into the tokens file
     count: int  # trained tokens of this batch
     examples: int = 0  # examples of this batch (packing puts several into one line)
+    # Of labelled rows: float64 of shape (rows, most targets of a row), -100 where there is none,
+    # and the type of each token, int64 like input_ids, where the model knows types.
+    targets: Any | None = None
+    token_type_ids: Any | None = None
+    lines: tuple[int, ...] = ()  # how many lines each row has; they stand one after the other
+
+    def to(self, device: Any) -> Batch:
+        """The batch with its tensors on ``device``."""
+        there = {one.name: getattr(self, one.name) for one in fields(self)}
+        tensors = {name: value for name, value in there.items() if hasattr(value, "to")}
+        return replace(self, **{n: t.to(device, non_blocking=True) for n, t in tensors.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +186,7 @@ class Prediction:
     loss_sum: float | None = None
     loss_count: int = 0
     loss_bytes: int = 0  # UTF-8 bytes of the reference, for figures that compare across tokenizers
+    scores: tuple[float, ...] = ()  # of the labels, in their order: probabilities
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -16,14 +16,14 @@ from typing import Any, Literal
 
 from ftune.data import render
 from ftune.data.ledger import Ledger, SourceCounts
-from ftune.data.rules import Dropped, Rules
+from ftune.data.rules import Dropped
 from ftune.data.sources import read_rows
-from ftune.data.templating import Template
 from ftune.errors import DataError
 from ftune.registry import FORMATS
-from ftune.types import Example, Row, Tokens
+from ftune.types import Example, Labelled, Row, Tokens
 
 OnBadRow = Literal["error", "skip"]
+Encode = Callable[[Sequence[Any]], Iterable[render.Rendered]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Taken:
 
     source: int  # index into the sources
     row: int
-    example: Example
+    example: Any  # Example, or Labelled
     times: int = 1
 
 
@@ -73,16 +73,18 @@ def examples(
 
 
 def tokenized(
-    taken: Iterable[Taken], template: Template, rules: Rules, on_bad_row: OnBadRow, ledger: Ledger
+    taken: Iterable[Taken], encode: Encode, on_bad_row: OnBadRow, ledger: Ledger
 ) -> Iterator[tuple[Taken, Tokens]]:
     """The tokens of examples, in order; dropped and bad ones are counted and go no further.
+
+    ``encode`` makes them of many examples at once; see ``render.encoding``.
 
     Raises:
         DataError: an example can't be rendered and ``on_bad_row`` is "error".
     """
     rest = iter(taken)
     while batch := list(islice(rest, render.AT_ONCE)):
-        done = render.many([one.example for one in batch], template, rules)
+        done = encode([one.example for one in batch])
         for one, tokens in zip(batch, done, strict=True):
             counts = ledger[one.source]
             if isinstance(tokens, Dropped):
@@ -102,20 +104,20 @@ def _bad(counts: SourceCounts, row: Row, why: str, on_bad_row: OnBadRow) -> None
     counts.bad_row(said)
 
 
-def drawn(weight: float, seed: int, number: int, example: Example) -> int:
+def drawn(weight: float, seed: int, number: int, example: Example | Labelled) -> int:
     """How often a row is used: 2.0 is twice, 0.5 once for a drawn half of the rows, 1.5 both.
 
     Its number and words decide, not its path: a moved file gives the same rows.
     """
     whole = int(weight)
-    return whole + (_uniform(seed, "weight", number, *_content(example)) < weight - whole)
+    return whole + (_uniform(seed, "weight", number, *example.words) < weight - whole)
 
 
 def side(
-    example: Example, seed: int, eval_share: float, test_share: float
+    example: Example | Labelled, seed: int, eval_share: float, test_share: float
 ) -> Literal["train", "eval", "test"]:
     """ "train", "eval" or "test": the shares are cut from one draw, so none overlaps another."""
-    at = _uniform(seed, "side", *_content(example))
+    at = _uniform(seed, "side", *example.words)
     if at < test_share:
         return "test"
     return "eval" if at < test_share + eval_share else "train"
@@ -124,11 +126,6 @@ def side(
 def once(taken: Taken) -> Taken:
     """The same without repetition, for rows that are held out."""
     return replace(taken, times=1)
-
-
-def _content(example: Example) -> tuple[str, ...]:
-    turns = ((m.role, m.content, m.context) for m in example.messages)
-    return (*(part for turn in turns for part in turn), example.label or "")
 
 
 def _uniform(seed: int, *parts: object) -> float:

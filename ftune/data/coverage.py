@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftune.types import Example
+from ftune.types import Example, Labelled
 
 MOST_SHOWN = 40  # characters named in a warning
 
@@ -15,9 +15,9 @@ class Characters:
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
 
-    def add(self, example: Example) -> None:
-        """Counts the characters of all messages."""
-        found = set().union(*(set(m.content) | set(m.context) for m in example.messages))
+    def add(self, example: Example | Labelled) -> None:
+        """Counts the characters of all its texts."""
+        found: set[str] = set().union(*map(set, example.texts))
         for character in found:
             self._counts[character] = self._counts.get(character, 0) + 1
 

@@ -98,6 +98,25 @@ class Encoder:
         """Whether the tokenizer drops white space behind this token."""
         return any(m["rstrip"] for m in self._marks.values() if m["id"] == token)
 
+    def split(self, texts: Sequence[Any], words: bool = False) -> list[Any]:
+        """The tokenizers' Encoding of each text, with no marks around it and none spelled in it.
+
+        With ``words`` a text is a list of words, and its Encoding knows which word a token is of.
+        """
+        return list(
+            self._prefixed.encode_batch(
+                list(texts), is_pretokenized=words, add_special_tokens=False
+            )
+        )
+
+    def framed(self, first: Any, second: Any | None = None) -> Any:
+        """One Encoding of one or two from ``split``, with the marks that the tokenizer adds."""
+        return self._prefixed.post_process(first, second)
+
+    def marks(self, pair: bool) -> int:
+        """How many tokens ``framed`` adds."""
+        return int(self._prefixed.num_special_tokens_to_add(pair))
+
     def encode(self, runs: Sequence[Run]) -> list[list[int]]:
         """The ids of each run; none of them is a special one."""
         found: list[list[int]] = [[]] * len(runs)

@@ -11,7 +11,7 @@ which nothing stands before. Text without roles is always trained as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from ftune.data.encoding import Encoder
@@ -44,6 +44,11 @@ def many(examples: Iterable[Example], template: Template, rules: Rules) -> Itera
     rest = iter(examples)
     while batch := list(islice(rest, AT_ONCE)):
         yield from _batch(batch, template, rules)
+
+
+def encoding(template: Template, rules: Rules) -> Callable[[Sequence[Example]], Iterator[Rendered]]:
+    """``many`` with this template and these rules."""
+    return lambda examples: many(examples, template, rules)
 
 
 def _batch(examples: Sequence[Example], template: Template, rules: Rules) -> Iterator[Rendered]:

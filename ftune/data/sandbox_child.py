@@ -1,17 +1,20 @@
-"""The process that renders a model's own chat template, apart from everything worth attacking.
+"""The process that renders templates that others wrote, apart from everything worth attacking.
 
 A program of its own: it imports jinja2 and the standard library only, and answers one line of JSON
-on its output for each line on its input. It offers what transformers offers to chat templates,
+on its output for each line on its input. A chat template gets what transformers offers to it,
 except for what would make the same conversation render differently another day: the time
-(``strftime_now``) and chance (the filter ``random``, the global ``lipsum``).
+(``strftime_now``) and chance (the filter ``random``, the global ``lipsum``). Prompt templates get
+what promptsource offers to them, with a ``choice`` that follows from the request.
 """
 
+import hashlib
 import json
 import sys
 
 MEMORY = 1 << 30  # bytes of address space
 LONGEST = 100_000_000  # characters of a rendered text
 GENERATION = ("\ue0b1\ue0b7", "\ue0b7\ue0b1")  # stand round what {% generation %} blocks write
+BAR, WRITTEN_BAR = "|||", "\ue0b2\ue0b2\ue0b2"  # between the parts of a prompt; one in a row's text
 
 
 def limit_memory() -> None:
@@ -93,15 +96,152 @@ def environment():  # type: ignore[no-untyped-def]
     return found
 
 
-def answer(template, request, given):  # type: ignore[no-untyped-def]
-    """The rendered text of a request, or why there is none."""
-    from jinja2.exceptions import SecurityError, TemplateError
+class Prompts:
+    """A set of prompt templates: each is one text with ``|||`` in it, or an input and a target."""
 
-    try:
+    def __init__(self, written):  # type: ignore[no-untyped-def]
+        """Compiles them; ``columns`` are what each takes from a row."""
+        from jinja2 import StrictUndefined
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+        from jinja2.utils import pass_context
+
+        self.chance = None
+
+        @pass_context  # else it would be drawn once, when a template is compiled
+        def choice(_, items):  # type: ignore[no-untyped-def]
+            return self.chance.one_of(list(items))
+
+        found = ImmutableSandboxedEnvironment(
+            undefined=StrictUndefined, keep_trailing_newline=True
+        )
+        found.globals["zip"] = zip
+        found.filters |= {
+            "choice": choice, "most_frequent": most_frequent, "regex_replace": regex_replace,
+        }  # fmt: skip
+        del found.filters["random"], found.globals["lipsum"]
+        self.environment = found
+        self.columns, self.parts, self.choices = {}, {}, {}
+        for name, prompt in written.items():
+            try:
+                texts = [*prompt["parts"], *([prompt["choices"]] if prompt["choices"] else [])]
+                self.columns[name] = sorted(set().union(*map(self.taken, texts)))
+                self.parts[name] = [found.from_string(text) for text in prompt["parts"]]
+                if prompt["choices"]:
+                    self.choices[name] = found.from_string(prompt["choices"])
+            except Exception as error:
+                raise ValueError(f"{name}: {type(error).__name__}: {error}") from error
+
+    def taken(self, text):  # type: ignore[no-untyped-def]
+        """The variables of a template that it can't do without."""
+        from jinja2 import meta, nodes
+
+        tree = self.environment.parse(text)
+        asked = {
+            test.node.name
+            for test in tree.find_all(nodes.Test)
+            if test.name in ("defined", "undefined") and isinstance(test.node, nodes.Name)
+        }
+        known = {"answer_choices", *asked, *self.environment.globals}
+        return meta.find_undeclared_variables(tree) - known
+
+    def write(self, request):  # type: ignore[no-untyped-def]
+        """The parts of a row's prompt, and its answer choices."""
+        name, row = request["name"], guarded(request["row"])
+        self.chance = Chance(request["chance"])
+        choices = None
+        if name in self.choices:
+            text = bounded(self.choices[name].render(**row))
+            choices = Choices(part.strip() for part in text.split(BAR))
+        parts = [bounded(part.render(**row, answer_choices=choices)) for part in self.parts[name]]
+        if len(parts) == 1:
+            parts = [part.strip() for part in parts[0].split(BAR)]
+        return {
+            "parts": [bared(part) for part in parts],
+            "choices": [bared(one) for one in choices or ()],
+        }
+
+
+class Choices(list):  # type: ignore[type-arg]
+    """Answer choices by number, which may be text; -1 stands for an unknown label, never the last.
+
+    A hidden label would else become the last choice.
+    """
+
+    def __getitem__(self, at):  # type: ignore[no-untyped-def]
+        if isinstance(at, str) and at.strip().isdecimal():
+            at = int(at)
+        if isinstance(at, int) and at < 0:
+            raise IndexError(at)
+        return list.__getitem__(self, at)
+
+
+class Chance:
+    """Draws that follow from a key."""
+
+    def __init__(self, key):  # type: ignore[no-untyped-def]
+        self.key, self.count = key, 0
+
+    def one_of(self, items):  # type: ignore[no-untyped-def]
+        """One of the items."""
+        self.count += 1
+        drawn = hashlib.blake2b(f"{self.count} {self.key}".encode(), digest_size=8).digest()
+        return items[int.from_bytes(drawn, "big") * len(items) >> 64]
+
+
+def most_frequent(items):  # type: ignore[no-untyped-def]
+    """Those of the items that are there most often, each once, in their order."""
+    items = list(items)
+    most = max(map(items.count, items), default=0)
+    return list(dict.fromkeys(one for one in items if items.count(one) == most))
+
+
+def regex_replace(text, pattern, by=""):  # type: ignore[no-untyped-def]
+    """The text with all that a regular expression matches replaced."""
+    import re
+
+    return re.sub(pattern, by, text)
+
+
+def guarded(value):  # type: ignore[no-untyped-def]
+    """A row's value in which no text holds the mark between parts."""
+    if isinstance(value, str):
+        return value.replace(BAR, WRITTEN_BAR)
+    if isinstance(value, dict):
+        return {key: guarded(inner) for key, inner in value.items()}
+    return [guarded(inner) for inner in value] if isinstance(value, list) else value
+
+
+def bared(text):  # type: ignore[no-untyped-def]
+    """The text with the marks that the row had."""
+    return text.replace(WRITTEN_BAR, BAR)
+
+
+def bounded(text):  # type: ignore[no-untyped-def]
+    """The text, if it is not too long."""
+    if len(text) > LONGEST:
+        raise MemoryError
+    return text
+
+
+def chat(template, given):  # type: ignore[no-untyped-def]
+    """What renders a request of a chat template."""
+
+    def write(request):  # type: ignore[no-untyped-def]
         text = template.render(
             messages=request["messages"], tools=None, documents=None,
             add_generation_prompt=request["ask"], **given,
         )  # fmt: skip
+        return {"text": text}
+
+    return write
+
+
+def answer(write, request):  # type: ignore[no-untyped-def]
+    """What a request is answered with, or why there is nothing."""
+    from jinja2.exceptions import SecurityError, TemplateError
+
+    try:
+        said = write(request)
     except SecurityError as error:
         return {"error": "security", "message": str(error)}
     except MemoryError:
@@ -110,9 +250,9 @@ def answer(template, request, given):  # type: ignore[no-untyped-def]
         return {"error": "refused", "message": str(error)}
     except Exception as error:  # a template can raise what its expressions raise
         return {"error": "refused", "message": f"{type(error).__name__}: {error}"}
-    if len(text) > LONGEST:
+    if len(said.get("text", "")) > LONGEST:
         return {"error": "size", "message": f"it writes more than {LONGEST} characters"}
-    return {"text": text}
+    return said
 
 
 def main() -> None:
@@ -122,16 +262,24 @@ def main() -> None:
     _say({"up": "yes"})
     start = json.loads(sys.stdin.readline())
     stop_after(start["seconds"])
+    columns = None
     try:
-        template = sandbox.from_string(start["template"])
+        if "prompts" in start:
+            prompts = Prompts(start["prompts"])
+            write, columns = prompts.write, prompts.columns
+        else:
+            write = chat(sandbox.from_string(start["template"]), start["given"])
+    except ValueError as error:
+        _say({"error": "syntax", "message": str(error)})
+        return
     except Exception as error:  # of the template's syntax, or from compiling it
         _say({"error": "syntax", "message": f"{type(error).__name__}: {error}"})
         return
-    _say({"ready": "yes"})
+    _say({"ready": "yes", "columns": columns})
     stop_after(0)
     for line in sys.stdin:
         stop_after(start["seconds"])
-        _say(answer(template, json.loads(line), start["given"]))
+        _say(answer(write, json.loads(line)))
         stop_after(0)
 
 

@@ -1,8 +1,9 @@
 """Tokens on disk: an Arrow file that is written as rows come and read through a memory map.
 
 Columns: input_ids (list of int32), trained (list of bool), source (int16), row (int64), and
-truncated (int32). Memory stays flat however many rows there are: writing holds one record batch,
-reading holds four numbers a row.
+truncated (int32); of labelled rows also targets (list of float64), count (int32), kinds (list of
+int8) and lines (list of int32), see ``types.Encoded``. Memory stays flat however many rows there
+are: writing holds one record batch, reading holds four numbers a row.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftune.errors import DataError
 from ftune.run.atomic import TEMPORARY, disk_errors, sync_folder
-from ftune.types import Tokens
+from ftune.types import Encoded, Tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,11 +32,12 @@ class TokenWriter:
     A context manager; where its block raises, nothing is left.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, labelled: bool = False) -> None:
         self.path = path
         self.rows = 0
+        self._schema = _schema(labelled)
         self._temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
-        self._columns: dict[str, list[Any]] = {name: [] for name in _NAMES}
+        self._columns: dict[str, list[Any]] = {name: [] for name in self._schema.names}
         self._waiting = 0
         self._file: Any = None
         self._writer: Any = None
@@ -46,15 +48,16 @@ class TokenWriter:
         with disk_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._temporary.open("wb")
-            self._writer = pa.ipc.new_file(self._file, _schema())
+            self._writer = pa.ipc.new_file(self._file, self._schema)
         return self
 
     def add(self, tokens: Tokens, source: int, row: int) -> None:
         """Adds an example: its ``source`` as an index into the recipe's sources, and its row."""
-        for name, value in zip(
-            _NAMES, (tokens.ids, tokens.trained, source, row, tokens.truncated), strict=True
-        ):
-            self._columns[name].append(value)
+        values: tuple[Any, ...] = (tokens.ids, tokens.trained, source, row, tokens.truncated)
+        if isinstance(tokens, Encoded):
+            values += (tokens.targets, tokens.count, tokens.kinds, tokens.lines)
+        for column, value in zip(self._columns.values(), values, strict=True):
+            column.append(value)
         self.rows += 1
         self._waiting += len(tokens.ids)
         if self._waiting >= BATCH_TOKENS or len(self._columns["row"]) >= BATCH_ROWS:
@@ -65,11 +68,10 @@ class TokenWriter:
 
         if not self._columns["row"]:
             return
-        schema = _schema()
-        arrays = [pa.array(self._columns[f.name], type=f.type) for f in schema]
+        arrays = [pa.array(self._columns[f.name], type=f.type) for f in self._schema]
         with disk_errors(self.path):
-            self._writer.write_batch(pa.record_batch(arrays, schema=schema))
-        self._columns = {name: [] for name in _NAMES}
+            self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
+        self._columns = {name: [] for name in self._schema.names}
         self._waiting = 0
 
     def __exit__(
@@ -94,22 +96,24 @@ class TokenWriter:
             self._temporary.unlink(missing_ok=True)
 
 
-_NAMES = ("input_ids", "trained", "source", "row", "truncated")
-
-
-def _schema() -> Any:
+def _schema(labelled: bool) -> Any:
     import pyarrow as pa
 
-    return pa.schema(
-        {
-            "input_ids": pa.list_(pa.int32()),
-            "trained": pa.list_(pa.bool_()),
-            "source": pa.int16(),
-            "row": pa.int64(),
-            "truncated": pa.int32(),
-        },
-        metadata={"format": FORMAT},
-    )
+    columns = {
+        "input_ids": pa.list_(pa.int32()),
+        "trained": pa.list_(pa.bool_()),
+        "source": pa.int16(),
+        "row": pa.int64(),
+        "truncated": pa.int32(),
+    }
+    if labelled:
+        columns |= {
+            "targets": pa.list_(pa.float64()),
+            "count": pa.int32(),
+            "kinds": pa.list_(pa.int8()),
+            "lines": pa.list_(pa.int32()),
+        }
+    return pa.schema(columns, metadata={"format": FORMAT})
 
 
 class TokenStore:
@@ -117,7 +121,8 @@ class TokenStore:
 
     Attributes (numpy, one int64 an example):
         lengths: tokens.
-        trained_counts: trained tokens.
+        trained_counts: trained tokens, or targets of labelled rows.
+        labelled: whether the rows have targets of their own.
         sources: index into the recipe's sources.
         rows: number of the row in its source.
         truncated: tokens that were cut off.
@@ -146,7 +151,10 @@ class TokenStore:
             ) from error
         self._starts = np.cumsum([0, *(b.num_rows for b in self._batches)])
         self.lengths = self._joined([_lengths(b) for b in self._batches])
-        self.trained_counts = self._joined([_counts(b) for b in self._batches])
+        self.labelled = "targets" in reader.schema.names
+        self.trained_counts = self._joined(
+            [b.column("count").to_numpy() if self.labelled else _counts(b) for b in self._batches]
+        )
         self.sources, self.rows, self.truncated = (
             self._joined([b.column(name).to_numpy() for b in self._batches])
             for name in ("source", "row", "truncated")
@@ -163,17 +171,33 @@ class TokenStore:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """The ids (int32) and the mask (bool) of an example, both of shape (length,)."""
+        batch, at = self._at(index)
+        start, end = batch.column(0).offsets[at].as_py(), batch.column(0).offsets[at + 1].as_py()
+        ids = batch.column(0).values.slice(start, end - start).to_numpy()
+        trained = batch.column(1).values.slice(start, end - start)
+        return ids, trained.to_numpy(zero_copy_only=False)  # bits: numpy has no view of these
+
+    def encoded(self, index: int) -> Encoded:
+        """A labelled example."""
+        ids, trained = self[index]
+        batch, at = self._at(index)
+        return Encoded(
+            ids=ids,  # type: ignore[arg-type]
+            trained=trained,  # type: ignore[arg-type]
+            targets=batch.column("targets")[at].as_py(),
+            count=int(self.trained_counts[index]),
+            kinds=batch.column("kinds")[at].as_py(),
+            lines=batch.column("lines")[at].as_py(),
+        )
+
+    def _at(self, index: int) -> tuple[Any, int]:
+        """The record batch of an example, and its place there."""
         import numpy as np
 
         if not 0 <= index < len(self):
             raise IndexError(index)
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
-        batch = self._batches[number]
-        at = index - int(self._starts[number])
-        start, end = batch.column(0).offsets[at].as_py(), batch.column(0).offsets[at + 1].as_py()
-        ids = batch.column(0).values.slice(start, end - start).to_numpy()
-        trained = batch.column(1).values.slice(start, end - start)
-        return ids, trained.to_numpy(zero_copy_only=False)  # bits: numpy has no view of these
+        return self._batches[number], index - int(self._starts[number])
 
 
 def _lengths(batch: Any) -> np.ndarray:

@@ -41,6 +41,8 @@ def line(prediction: Prediction, base: Prediction | None = None) -> str:
     if prediction.loss_sum is None:
         for name in ("loss_sum", "loss_count", "loss_bytes"):
             del value[name]
+    if not prediction.scores:
+        del value["scores"]
     if base is not None:
         value["base"] = base.text
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
@@ -65,7 +67,8 @@ def _parse(text: str, place: str) -> Prediction:
         given_all = json.loads(text)
         given_all.pop("base", None)
         value: dict[str, Any] = {FIELDS[name]: given for name, given in given_all.items()}
-        value["references"] = tuple(value.get("references", ()))
+        for name in ("references", "scores"):
+            value[name] = tuple(value.get(name, ()))
         return Prediction(**value)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{place}: is not a prediction ({error}); run ftune eval again") from error

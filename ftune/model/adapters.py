@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ftune.errors import ModelError, RunError
-from ftune.model import deltas, manifest, soundness, weights
+from ftune.model import deltas, heads, manifest, soundness, weights
 from ftune.model.attaching import is_peft, nothing_compiled
 from ftune.model.loading import Loaded, read
 from ftune.model.quiet import quiet
@@ -109,7 +109,9 @@ def load(
 
 def _load_whole(base: Loaded, folder: Path, trainable: bool) -> Any:
     section = Model(name_or_path=str(folder), attn_implementation=base.facts["attention"])
-    model = read(section, locate(str(folder)), base.device, base.dtype, code=False)
+    model = read(section, locate(str(folder)), base.device, base.dtype, False, base.task)
+    if base.task.kind != heads.LANGUAGE:
+        heads.settle(model, base.tokenizer)
     soundness.check_tensors(str(folder), model.named_parameters(), base.dtype)
     model.requires_grad_(trainable)
     return model.train(trainable)
@@ -117,16 +119,19 @@ def _load_whole(base: Loaded, folder: Path, trainable: bool) -> Any:
 
 def _empty(base: Loaded, folder: Path, trainable: bool) -> Any:
     """The base with an adapter as ``adapter_config.json`` describes it, not yet filled."""
-    from peft import PeftModelForCausalLM
+    from peft import PeftModel
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+    from peft.mapping_func import MODEL_TYPE_TO_PEFT_MODEL_MAPPING
 
     plain = weights.read_json(folder, CONFIG)
     kind = PEFT_TYPE_TO_CONFIG_MAPPING.get(str(plain.get("peft_type")))  # type: ignore[call-overload]
     if kind is None:
         raise ModelError(f"{folder / CONFIG}: peft_type {plain.get('peft_type')!r} is not known")
-    if plain.get("task_type") not in (None, "CAUSAL_LM"):
+    task = heads.peft_task(base.model)
+    if plain.get("task_type") not in (None, task):
         raise ModelError(
-            f"{folder / CONFIG}: was trained for {plain['task_type']}, not for a causal model"
+            f"{folder / CONFIG}: was trained for {plain['task_type']}, and the recipe's objective "
+            f"is for {task or base.task.kind}; take the recipe that it was trained with"
         )
     # Both would run or open something that the file names.
     if plain.get("megatron_config") or plain.get("init_lora_weights", True) not in STARTS:
@@ -146,7 +151,9 @@ def _empty(base: Loaded, folder: Path, trainable: bool) -> Any:
     try:
         with quiet(), nothing_compiled():
             config = kind.from_peft_type(**kind.check_kwargs(**plain))
-            return PeftModelForCausalLM(base.model, config)
+            config.task_type = task
+            made = MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(task or "", PeftModel)
+            return made(base.model, config)
     except Exception as error:
         line = str(error).strip().partition("\n")[0]
         raise ModelError(f"{folder}: does not fit this base: {line}") from error

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ftune.errors import ModelError
-from ftune.model import sizes, vocabulary
+from ftune.model import heads, sizes, vocabulary
 from ftune.model.quiet import quiet
 
 
@@ -37,6 +37,9 @@ def attach(model: Any, config: Any) -> Any:
     """
     from peft import get_peft_model
 
+    config.task_type = heads.peft_task(model)
+    if head := heads.head_modules(model):
+        _add_head(config, head)
     try:
         with quiet(), nothing_compiled():
             tuned = get_peft_model(model, config)
@@ -46,6 +49,20 @@ def attach(model: Any, config: Any) -> Any:
     if not sizes.count(tuned).trainable:
         raise ModelError("tune: nothing would be trained with these settings")
     return tuned
+
+
+def _add_head(config: Any, head: tuple[str, ...]) -> None:
+    """Has PEFT train and save the task's own modules whole, beside what the config names.
+
+    Raises:
+        ModelError: this kind of adapter can't carry them.
+    """
+    if not hasattr(config, "modules_to_save"):
+        raise ModelError(
+            f"tune.method: {str(config.peft_type).rpartition('.')[2].lower()} can't carry the new "
+            f"head ({', '.join(head)}) of this task; take lora, or full"
+        )
+    config.modules_to_save = sorted({*(config.modules_to_save or ()), *head})
 
 
 @contextmanager

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftune.errors import ModelError
-from ftune.model import devices, sizes, soundness, vocabulary, weights
+from ftune.model import devices, heads, sizes, soundness, vocabulary, weights
 from ftune.model.quiet import quiet
 from ftune.model.resolve import Located, locate
 from ftune.recipe.schema import Model, Quantization
+from ftune.types import Task
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,7 @@ class Loaded:
     dtype: torch.dtype
     identity: dict[str, Any]
     facts: dict[str, Any]
+    task: Task = field(default_factory=Task)
 
 
 def load_tokenizer(model: Model, allow_code: bool = False) -> Any:
@@ -74,15 +76,22 @@ def _rows(folder: Path) -> int:
 
 
 def load_model(
-    model: Model, tokenizer: Any, mixed_precision: str = "no", allow_code: bool = False
+    model: Model,
+    tokenizer: Any,
+    mixed_precision: str = "no",
+    allow_code: bool = False,
+    task: Task | None = None,
 ) -> Loaded:
     """The base model, quantized if asked, in evaluation mode, nothing of it to be trained.
+
+    A head that its files don't have is drawn from torch's generator as it stands.
 
     Args:
         model: the recipe's section.
         tokenizer: from ``load_tokenizer``; its added tokens get rows in the embeddings.
         mixed_precision: ``distributed.mixed_precision``.
         allow_code: whether the command line allowed code that comes with the model.
+        task: what it is for; by default a causal language model.
 
     Raises:
         ModelError: files or weights are missing, damaged or not finite, or the device can't do it.
@@ -93,7 +102,10 @@ def load_model(
     device, dtype = devices.choose(model, mixed_precision)
     if model.quantization:
         soundness.check_files(weights.files(located.folder))
-    loaded = read(model, located, device, dtype, code)
+    task = task or Task()
+    loaded = read(model, located, device, dtype, code, task)
+    if task.kind != heads.LANGUAGE:
+        heads.settle(loaded, tokenizer)
     if not model.quantization:
         soundness.check_tensors(located.name, loaded.named_parameters(), dtype)
     _check_ids(located, loaded, tokenizer)
@@ -101,7 +113,7 @@ def load_model(
     loaded.requires_grad_(False)
     loaded.eval()
     facts = describe(loaded, device, dtype) | {"seconds": time.monotonic() - begun}
-    return Loaded(loaded, tokenizer, device, dtype, located.identity, facts)
+    return Loaded(loaded, tokenizer, device, dtype, located.identity, facts, task)
 
 
 def _code(model: Model, allowed: bool) -> bool:
@@ -114,42 +126,56 @@ def _code(model: Model, allowed: bool) -> bool:
 
 
 def read(
-    model: Model, located: Located, device: torch.device, dtype: torch.dtype, code: bool
+    model: Model,
+    located: Located,
+    device: torch.device,
+    dtype: torch.dtype,
+    code: bool,
+    task: Task | None = None,
 ) -> Any:
     """The model as its files have it, quantized if the section says so, on ``device``.
 
     Raises:
         ModelError: it can't be read, or a weight is missing, unexpected or of another shape.
     """
-    from transformers import AutoModelForCausalLM
-
     options: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
     if model.quantization:
         with quiet():
             options["quantization_config"] = quantization_config(model.quantization, dtype)
         options["device_map"] = {"": device}
+    settings = {
+        "dtype": dtype,
+        "attn_implementation": model.attn_implementation,
+        "trust_remote_code": code,
+        "use_safetensors": True,
+        "local_files_only": True,
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,  # told in the info, and refused by name
+    }
     try:
         with quiet():
-            answer: Any = AutoModelForCausalLM.from_pretrained(
-                str(located.folder),
-                dtype=dtype,
-                attn_implementation=model.attn_implementation,
-                trust_remote_code=code,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # told in the info, and refused below by name
-                **options,
-            )
+            loaded = _with_head(located, task or Task(), {**settings, **options})
+    except ModelError:
+        raise
     except Exception as error:
         line, hint = _first_line(error), ""
         if "flash" in line.lower():
             hint = "; take model.attn_implementation: sdpa, or install flash-attn for a GPU"
         raise ModelError(f"{located.name}: can't be loaded: {line}{hint}") from error
-    loaded, info = answer
     keep_differentiable(loaded)
-    soundness.check_complete(located.name, info)
     return loaded if options else loaded.to(device)
+
+
+def _with_head(located: Located, task: Task, options: dict[str, Any]) -> Any:
+    folder = str(located.folder)
+    if task.kind != heads.LANGUAGE:
+        return heads.read(folder, located.name, task, options)
+    from transformers import AutoModelForCausalLM
+
+    answer: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
+    loaded, info = answer
+    soundness.check_complete(located.name, info)
+    return loaded
 
 
 def quantization_config(section: Quantization, dtype: torch.dtype) -> Any:

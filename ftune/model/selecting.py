@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from ftune.errors import ModelError
+from ftune.model import heads
 
 
 def train_only(model: Any, names: Sequence[str], method: str) -> Any:
-    """``model`` with gradients for the parameters named, and for no other.
+    """``model`` with gradients for the parameters named and for a task's new head, for no other.
 
     Raises:
         ModelError: none is named, or one is quantized.
     """
-    chosen = set(names)
+    chosen = {*names, *heads.head_parameters(model)}
     if not chosen:
         raise ModelError(f"tune: {method} names nothing to train; name layers or a pattern")
     parameters = dict(model.named_parameters())

@@ -5,7 +5,7 @@ Works on the parser's events, so that depth, aliases and tags are bounded before
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +36,9 @@ class Node:
 class _Builder:
     """Builds nodes from events; what is wrong but can be gone over goes to ``faults``."""
 
-    def __init__(self, events: Iterator[Any]) -> None:
+    def __init__(self, events: Iterator[Any], tags: Collection[str]) -> None:
         self.events = events
+        self.tags = tags
         self.faults: list[Fault] = []
         self.anchors: dict[str, Node | None] = {}
         self.values = 0
@@ -51,7 +52,7 @@ class _Builder:
             )
         if isinstance(event, yaml.AliasEvent):
             return self.alias(event, mark)
-        if event.tag is not None:
+        if event.tag is not None and event.tag not in self.tags:
             self.faults.append((mark, f"the tag {_tag(event.tag)} is not allowed; remove it"))
         self.count(1, mark)
         if event.anchor is not None:
@@ -145,14 +146,18 @@ def _tag(tag: str) -> str:
     return tag.replace("tag:yaml.org,2002:", "!!")
 
 
-def parse(text: str, file: str) -> tuple[Any, Places, list[Fault]]:
+def parse(
+    text: str, file: str, tags: Collection[str] = ()
+) -> tuple[Any, Places, list[Fault]]:
     """The plain value of one YAML document: dicts, tuples and scalars; places; faults found.
+
+    ``tags`` may stand before a value, and are read past: nothing is built of them.
 
     Raises:
         RecipeError: the text can't be read to its end; names the place.
     """
     events = yaml.parse(text, Loader=LOADER)
-    builder = _Builder(events)
+    builder = _Builder(events, tags)
     try:
         next(events)  # start of the stream
         if isinstance(next(events), yaml.StreamEndEvent):

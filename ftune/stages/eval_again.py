@@ -13,13 +13,13 @@ from ftune.run.directory import RUN_ID
 from ftune.run.progress import Progress
 from ftune.run.signals import stop_flag
 from ftune.run.stage import Place
-from ftune.stages import prompting, suites
+from ftune.stages import labels, prompting, suites, tasks
 from ftune.stages.evaluate import prepare, score, write
 from ftune.stages.models import MODEL_KEYS, Tuned, load_base, trained
 from ftune.stages.rows import SPLITS
 from ftune.stages.target import Found
 from ftune.stages.testing import DATA_KEYS
-from ftune.types import Report
+from ftune.types import Report, Task
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def answer(found: Found, question: Question, progress: Progress) -> Report:
     if home is not None:
         prompting.check(home, view, tuned.tokenizer, place, progress)
     suites.identity(view, place)  # refuses what can't be asked
-    work = prepare(view, question.on, tuned.tokenizer, place)
+    task = tuned.base.task if tasks.is_labelled(view) else None
+    work = prepare(view, question.on, tuned.tokenizer, place, task)
     with stop_flag() as stop:
         scored = score(tuned.model, tuned.tokenizer, work, progress, stop)
     folder = question.output or _new_folder(found)
@@ -75,10 +76,11 @@ def _model(
     """The model, and the folder whose contract says how it is asked; None for a plain model."""
     code = question.allow_remote_code
     named = question.model
+    task = _task(found, recipe, code)
     if named in (None, "base"):
         view = View(recipe, "", MODEL_KEYS, set())
         if named == "base":
-            base = load_base(view, code)
+            base = load_base(view, code, task)
             return Tuned(base, base.model), None
         adapter = found.trained().stage("train") / "adapter"
         return trained(view, code, adapter, progress), adapter
@@ -90,8 +92,18 @@ def _model(
         raise ModelError(f"{folder}: holds neither a model nor an adapter")
     section = recipe.model.model_copy(update={"name_or_path": named, "revision": None})
     other = recipe.model_copy(update={"model": section})
-    base = load_base(View(other, "", MODEL_KEYS, set()), code)
+    task = tasks.told_in(folder) or task
+    base = load_base(View(other, "", MODEL_KEYS, set()), code, task)
     return Tuned(base, base.model), folder if (folder / prompting.NAME).is_file() else None
+
+
+def _task(found: Found, recipe: Recipe, code: bool) -> Task | None:
+    """What the model is for: as the run's rows were read, or else as the recipe's are."""
+    view = View(recipe, "", (*MODEL_KEYS, *DATA_KEYS), set())
+    if not tasks.is_labelled(view):
+        return None
+    told = tasks.told_in(found.run.stage("format")) if found.run else None
+    return told or labels.task(view, Place(found.folder, code))
 
 
 def _name(found: Found, question: Question) -> str:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ftune.recipe.view import View
 from ftune.run.stage import Context, Place, Stage
-from ftune.stages import prompting, retained, suites
+from ftune.stages import labelled_testing, prompting, retained, suites, tasks
+from ftune.stages.labelled_testing import LabelledSet
 from ftune.stages.models import MODEL_KEYS, Tuned, load_base, trained
 from ftune.stages.rows import identity_of
 from ftune.stages.testing import DATA_KEYS, Asking, TestSet, Window, grouped, measure, read_rows
-from ftune.types import Metric, Prediction, Report
+from ftune.types import Metric, Prediction, Report, Task
 
 if TYPE_CHECKING:
     from ftune.evaluate.harness import Measured, Suites
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Work:
     """What models are measured on: rows of the recipe, those to be retained, suites."""
 
-    rows: TestSet
+    rows: TestSet | LabelledSet
     asking: Asking
     retained: Sequence[retained.Set]
     suites: Suites | None
@@ -61,7 +62,7 @@ def _run(context: Context) -> Report:
         recipe, around.place.allow_remote_code, adapter, around.progress
     )
     prompting.check(adapter, recipe, tuned.tokenizer, around.place, around.progress)
-    work = prepare(recipe, "test", tuned.tokenizer, around.place)
+    work = prepare(recipe, "test", tuned.tokenizer, around.place, tasks.told_in(adapter))
     around.progress.say("evaluate: the tuned model")
     asking = (tuned.tokenizer, work, around.progress, around.stop)
     scored = {"tuned": score(tuned.model, *asking)}
@@ -78,22 +79,36 @@ def _of_base(context: Context, tuned: Tuned, asking: Any) -> Scored:
     if keeps_base(tuned.model):
         with tuned.model.disable_adapter():
             return score(tuned.model, *asking)
-    base = load_base(context.recipe, context.around.place.allow_remote_code)
+    task = tasks.told_in(context.folder_of("format"))
+    base = load_base(context.recipe, context.around.place.allow_remote_code, task)
     return score(base.model, *asking)
 
 
 def score(model: Any, tokenizer: Any, work: Work, progress: Progress, stop: StopFlag) -> Scored:
     """The model's predictions and figures on the rows, and on the suites."""
+    if isinstance(work.rows, LabelledSet):
+        asking = work.asking
+        return Scored(
+            *labelled_testing.measure(
+                model, tokenizer, work.rows, asking.chosen, asking.batch_size, progress, stop
+            )
+        )
     found = measure(model, tokenizer, work.rows, work.asking, progress, stop)
     kept = retained.measure(model, tokenizer, work.retained, progress, stop)
     return Scored(*found, kept, suites.measure(model, tokenizer, work.suites, progress, stop))
 
 
-def prepare(recipe: View, split: str, tokenizer: Any, place: Place) -> Work:
-    """The rows of a split and how they are asked; no rows where no metric scores them."""
+def prepare(recipe: View, split: str, tokenizer: Any, place: Place, task: Task | None) -> Work:
+    """The rows of a split and how they are asked; no rows where no metric scores them.
+
+    ``task`` is what the model is for; None for a language model.
+    """
     section = recipe.evaluate
-    rows, stop, stop_ids = TestSet([], [], {}, {}), (), ()
-    if section.metrics:
+    rows: TestSet | LabelledSet = TestSet([], [], {}, {})
+    stop, stop_ids = (), ()
+    if task is not None:
+        rows = labelled_testing.read_rows(recipe, split, tokenizer, place, task)
+    elif section.metrics:
         rows, template = read_rows(recipe, split, tokenizer, place)
         stop, stop_ids = template.stop, template.stop_ids
         if section.group_references:
@@ -110,7 +125,9 @@ def prepare(recipe: View, split: str, tokenizer: Any, place: Place) -> Work:
     return Work(rows, asking, others, suites.wanted(recipe, place))
 
 
-def write(folder: Path, scored: Mapping[str, Scored], rows: TestSet, resamples: int) -> Report:
+def write(
+    folder: Path, scored: Mapping[str, Scored], rows: TestSet | LabelledSet, resamples: int
+) -> Report:
     """Writes predictions.jsonl; the report has a line for each figure, before and after."""
     from ftune.evaluate import predictions, scoreboard
     from ftune.evaluate.resampling import SEED

@@ -11,10 +11,11 @@ from ftune.recipe.view import View
 from ftune.run import atomic
 from ftune.run.pipeline import stop_between
 from ftune.run.stage import Context, Place, Stage
-from ftune.stages import prompting
+from ftune.stages import prompting, tasks
 from ftune.stages.mixing import Mixed, mix, pool
+from ftune.stages.rendering import Rendering, rendering
 from ftune.stages.rows import identity_of, ledger_of, rows_of
-from ftune.types import Report, Tokens
+from ftune.types import Report, Task, Tokens
 
 if TYPE_CHECKING:
     from ftune.data.collect import Taken
@@ -47,39 +48,33 @@ def _template_identity(name: str, place: Place) -> str | None:
 def _run(context: Context) -> Report:
     from ftune.data.coverage import Characters
     from ftune.data.preview import first_rows, markdown
-    from ftune.data.rules import Rules
     from ftune.data.store import TokenStore
-    from ftune.data.templating import load_template
     from ftune.model.loading import load_tokenizer
 
     recipe, place = context.recipe, context.around.place
     tokenizer = load_tokenizer(recipe.model, place.allow_remote_code)
-    template = load_template(
-        recipe.data.template, tokenizer, recipe.data.system_prompt, place.folder
-    )
-    rules = Rules.of(recipe.data)
+    made = rendering(recipe, tokenizer, place)
     ledgers = {split: ledger_of(recipe, split) for split in ("train", "eval")}
-    seen, questions = Characters(), prompting.Questions()
+    seen = Characters()
     for split, ledger in ledgers.items():
-        _write(context, split, ledger, (template, rules), (seen, questions))
+        _write(context, split, ledger, made, seen)
     mixed = Mixed() if recipe.data.mixture is None else mix(context, ledgers["train"])
     shown = first_rows(TokenStore(context.folder / "train.arrow"), tokenizer)
     atomic.write_text(context.folder / "preview.md", markdown(shown))
     ledgers["train"].check(recipe.data.min_trained)
-    asked = prompting.contract(template, recipe.data.system_prompt, tokenizer, questions.chosen())
-    atomic.write_json(context.folder / prompting.NAME, asked, exact=True)
-    warnings = (*template.warnings, *seen.warnings(tokenizer), *mixed.warnings)
-    return _report(context, ledgers, warnings, mixed)
+    atomic.write_json(context.folder / prompting.NAME, made.contract(), exact=True)
+    warnings = (*made.warnings, *seen.warnings(tokenizer), *mixed.warnings)
+    return _report(context, ledgers, warnings, mixed, made.task)
 
 
 def _write(
     context: Context,
     split: str,
     ledger: Ledger,
-    rendering: tuple[Any, Any],
-    watching: tuple[Characters, prompting.Questions],
+    how: Rendering,
+    seen: Characters,
 ) -> None:
-    """Writes ``<split>.arrow``, or the pool of a mixture; ``watching`` see each example of it."""
+    """Writes ``<split>.arrow``, or the pool of a mixture; ``seen`` is shown each example of it."""
     from ftune.data.collect import tokenized
     from ftune.data.store import TokenWriter
 
@@ -88,14 +83,14 @@ def _write(
     if split == "train" and recipe.data.mixture is not None:
         path = pool(context)
     taken = rows_of(recipe, split, place, ledger)
-    made = tokenized(taken, *rendering, recipe.data.on_bad_row, ledger)
+    made = tokenized(taken, how.encode, recipe.data.on_bad_row, ledger)
     with (
         context.around.progress.meter(f"format {split}", None, "rows") as meter,
-        TokenWriter(path) as writer,
+        TokenWriter(path, labelled=how.task is not None) as writer,
     ):
         for number, (one, tokens) in enumerate(_stoppable(context, made), 1):
-            for watcher in watching:
-                watcher.add(one.example)
+            seen.add(one.example)
+            how.note(one.example)
             for _ in range(one.times):
                 writer.add(tokens, one.source, one.row)
             if number % CHECK_EVERY == 0:
@@ -114,7 +109,11 @@ def _stoppable(
 
 
 def _report(
-    context: Context, ledgers: dict[str, Ledger], warnings: tuple[str, ...], mixed: Mixed
+    context: Context,
+    ledgers: dict[str, Ledger],
+    warnings: tuple[str, ...],
+    mixed: Mixed,
+    task: Task | None,
 ) -> Report:
     lines, told = [], list(warnings)
     for split, ledger in ledgers.items():
@@ -140,12 +139,18 @@ def _report(
                 f"{next(b for one in ledger.sources for b in one.bad_rows)}"
             )
     lines += mixed.lines
+    if task is not None and task.labels:
+        counted = zip(task.labels, task.counts, strict=True)
+        lines.append(
+            f"labels: {len(task.labels)}: " + ", ".join(f"{n} ({c:,})" for n, c in counted)
+        )
     for line in lines:
         context.around.progress.say(f"format: {line}")
     figures = {
         "ledger": {split: ledger.to_json() for split, ledger in ledgers.items()},
         "totals": {split: ledger.total.to_json() for split, ledger in ledgers.items()},
         **({"mixture": mixed.figures} if mixed.figures else {}),
+        **({"task": tasks.plain(task)} if task is not None else {}),
     }
     return Report("format", figures, tuple(lines), tuple(told))
 
@@ -179,6 +184,7 @@ FORMAT = Stage(
         "data.on_bad_row",
         "data.train_on",
         "data.min_trained",
+        "train.objective",
         "train.seed",
     ),
     needs=(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ftune.recipe.view import View
 from ftune.run.stage import Context, Place, Stage
+from ftune.stages import tasks
 from ftune.stages.models import MODEL_KEYS, base_identity, fresh
 from ftune.types import Report
 
@@ -15,7 +16,8 @@ def _identity(recipe: View, place: Place) -> dict[str, object]:
 def _run(context: Context) -> Report:
     from ftune.model.sizes import count
 
-    tuned = fresh(context.recipe, context.around.place.allow_remote_code)
+    task = tasks.told_in(context.folder_of("format"))
+    tuned = fresh(context.recipe, context.around.place.allow_remote_code, task)
     context.around.shared["tuned"] = tuned
     sizes = count(tuned.model)
     facts = tuned.base.facts
@@ -41,8 +43,8 @@ def _run(context: Context) -> Report:
 LOAD = Stage(
     name="load",
     version=1,
-    reads=(*MODEL_KEYS, "tune", "train.seed"),
-    needs=(),
+    reads=(*MODEL_KEYS, "tune"),
+    needs=("format",),
     writes=("report.json",),
     identity=_identity,
     run=_run,

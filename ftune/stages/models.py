@@ -9,8 +9,10 @@ from typing import Any
 from ftune.recipe.view import View
 from ftune.registry import METHODS
 from ftune.run.progress import Progress
+from ftune.stages import tasks
+from ftune.types import Task
 
-MODEL_KEYS = ("model", "distributed.mixed_precision")
+MODEL_KEYS = ("model", "distributed.mixed_precision", "train.objective", "train.seed")
 
 
 @dataclass(frozen=True)
@@ -26,21 +28,25 @@ class Tuned:
         return self.base.tokenizer
 
 
-def load_base(recipe: View, allow_code: bool) -> Any:
-    """The base model as the recipe's model section says."""
+def load_base(recipe: View, allow_code: bool, task: Task | None = None) -> Any:
+    """The base model as the recipe's model section says; a new head follows from the seed.
+
+    ``task`` is what its rows and objective make of it; by default it is a language model.
+    """
+    import torch
+
     from ftune.model.loading import load_model, load_tokenizer
 
     tokenizer = load_tokenizer(recipe.model, allow_code)
-    return load_model(
-        recipe.model, tokenizer, recipe.distributed.mixed_precision, allow_code=allow_code
-    )
+    torch.manual_seed(recipe.train.seed)
+    return load_model(recipe.model, tokenizer, recipe.distributed.mixed_precision, allow_code, task)
 
 
-def fresh(recipe: View, allow_code: bool) -> Tuned:
+def fresh(recipe: View, allow_code: bool, task: Task | None = None) -> Tuned:
     """The base with an adapter that is not trained yet; new weights follow from the seed."""
     import torch
 
-    base = load_base(recipe, allow_code)
+    base = load_base(recipe, allow_code, task)
     torch.manual_seed(recipe.train.seed)
     method = METHODS.load(recipe.tune.name)
     return Tuned(base, method.attach(base.model, recipe.tune.config, base.tokenizer))
@@ -50,7 +56,7 @@ def trained(recipe: View, allow_code: bool, adapter: Path, progress: Progress) -
     """The base with the adapter that a run saved."""
     from ftune.model import adapters
 
-    base = load_base(recipe, allow_code)
+    base = load_base(recipe, allow_code, tasks.told_in(adapter))
     return Tuned(base, adapters.load(base, adapter, progress=progress))
 
 

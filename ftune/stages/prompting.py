@@ -15,12 +15,13 @@ from ftune.recipe.view import View
 from ftune.run import atomic
 from ftune.run.progress import Progress
 from ftune.run.stage import Place
+from ftune.stages import labels, tasks
 from ftune.types import Example, Message
 
 if TYPE_CHECKING:
     from ftune.data.templating import Template
 
-NAME = "prompting.json"
+NAME = tasks.CONTRACT
 VERSION = 1
 PROMPTS = 3
 LONGEST = 2000  # characters of a message that are kept: as good a proof as all of them
@@ -114,6 +115,9 @@ def check(folder: Path, recipe: View, tokenizer: Any, place: Place, progress: Pr
     """
     from ftune.data.templating import load_template
 
+    if tasks.is_labelled(recipe):
+        labels.check(folder, recipe, tokenizer, progress)
+        return
     path = folder / NAME
     if not path.is_file():
         progress.warn(
@@ -122,6 +126,11 @@ def check(folder: Path, recipe: View, tokenizer: Any, place: Place, progress: Pr
         )
         return
     told = atomic.read_json(path)
+    if "task" in told:
+        raise ModelError(
+            f"{path}: was trained as {told['task']['kind']}, and the recipe's objective is "
+            f"{recipe.train.objective.name}; take the recipe that it was trained with"
+        )
     name, system_prompt = recipe.data.template, recipe.data.system_prompt
     template = load_template(name, tokenizer, system_prompt, place.folder)
     now = contract(template, system_prompt, tokenizer, prompts(told))

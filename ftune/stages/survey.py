@@ -9,6 +9,7 @@ from ftune.recipe.reading import Loaded
 from ftune.recipe.view import View
 from ftune.run.progress import Progress
 from ftune.run.stage import Place
+from ftune.stages.rendering import rendering
 from ftune.stages.rows import SPLITS, ledger_of, rows_of, sources_of
 
 if TYPE_CHECKING:
@@ -38,18 +39,15 @@ def survey(
     """
     from ftune.data.collect import tokenized
     from ftune.data.curating.survey import Survey
-    from ftune.data.rules import Rules
-    from ftune.data.templating import load_template
     from ftune.model.loading import load_tokenizer
 
     view, place = view_of(loaded), _place(loaded, allow_code)
     tokenizer = load_tokenizer(view.model, allow_code)
-    template = load_template(view.data.template, tokenizer, view.data.system_prompt, place.folder)
+    how = rendering(view, tokenizer, place)
     ledger, found = ledger_of(view, split), Survey()
     taken = rows_of(view, split, place, ledger)
-    rules = Rules.of(view.data)
     with progress.meter(f"survey {split}", None, "rows") as meter:
-        made = tokenized(taken, template, rules, view.data.on_bad_row, ledger)
+        made = tokenized(taken, how.encode, view.data.on_bad_row, ledger)
         for number, (one, tokens) in enumerate(made, 1):
             found.add(one.example, tokens)
             meter.update(number)

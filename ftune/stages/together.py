@@ -21,6 +21,7 @@ from ftune.run.directory import RunDirectory
 from ftune.run.progress import Silent
 from ftune.run.signals import stop_flag
 from ftune.run.stage import Context, Place, Surroundings
+from ftune.stages import tasks
 
 WAIT = timedelta(days=30)  # for rows to be formatted; who dies meanwhile is noticed at once
 
@@ -119,5 +120,6 @@ def follow(loaded: Loaded, allow_remote_code: bool) -> None:
             view = View(loaded.recipe, "", TRAIN.reads, set())
             around = Surroundings(run, place, Silent(), stop)
             context = Context(run.stage("train"), view, told["fingerprint"], around)
-            train(job_of(context, fresh(view, allow_remote_code)))
+            task = tasks.told_in(run.stage("format"))
+            train(job_of(context, fresh(view, allow_remote_code, task)))
     group.leave()

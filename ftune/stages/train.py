@@ -8,10 +8,10 @@ from typing import Any
 from ftune.recipe.view import View
 from ftune.registry import OBJECTIVES
 from ftune.run.stage import Context, Place, Stage
-from ftune.stages import prompting
+from ftune.stages import prompting, tasks
 from ftune.stages.hooks import hooks
 from ftune.stages.models import MODEL_KEYS, Tuned, fresh
-from ftune.types import Batch, Report
+from ftune.types import Report
 
 
 def _identity(recipe: View, place: Place) -> dict[str, object]:  # noqa: ARG001
@@ -26,7 +26,9 @@ def _run(context: Context) -> Report:
     shared = context.around.shared
     # The load stage's model is as good as new; later stages get it with other weights.
     tuned: Tuned = shared.pop("tuned", None) or fresh(
-        context.recipe, context.around.place.allow_remote_code
+        context.recipe,
+        context.around.place.allow_remote_code,
+        tasks.told_in(context.folder_of("format")),
     )
     with memory.told(context.recipe.train):
         job = job_of(context, tuned)
@@ -54,6 +56,7 @@ def job_of(context: Context, tuned: Tuned) -> Any:
 
     from ftune.data.batching import Plan, in_order
     from ftune.data.collating import collate
+    from ftune.data.collating_labels import collate_labelled
     from ftune.data.store import TokenStore
     from ftune.train.job import Job
 
@@ -79,19 +82,24 @@ def job_of(context: Context, tuned: Tuned) -> Any:
     def describe(row: int) -> str:
         return _where(recipe.data.train, rows, row)
 
-    def eval_collate(micro: Any) -> Batch:
-        return collate(micro, held_out.__getitem__, pad, packed=False)
+    def read(store: TokenStore, packed: bool) -> Any:
+        if store.labelled:
+            return partial(collate_labelled, read=store.encoded, pad_id=pad)
+        return partial(collate, read=store.__getitem__, pad_id=pad, packed=packed)
 
+    config = settings.objective.config
+    if hasattr(objective, "settle"):
+        config = objective.settle(config, tuned.base.task)
     return Job(
         model=tuned.model,
         objective=objective,
-        objective_config=settings.objective.config,
+        objective_config=config,
         settings=settings,
         plan=plan,
-        collate=partial(collate, read=rows.__getitem__, pad_id=pad, packed=packing),
+        collate=read(rows, packing),
         folder=context.folder,
         eval_batches=in_order(held_out.lengths, eval_size) if len(held_out) else (),
-        eval_collate=eval_collate,
+        eval_collate=read(held_out, packed=False),
         identity={"fingerprint": context.fingerprint},
         mixed_precision=recipe.distributed.mixed_precision,
         hooks=hooks(recipe, tuned.model),

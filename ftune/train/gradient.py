@@ -130,13 +130,4 @@ def _size(micro: Micro, halvings: int) -> int:
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on ``device``."""
-    if device.type == "cpu":
-        return batch
-    mask = batch.attention_mask
-    return replace(
-        batch,
-        input_ids=batch.input_ids.to(device, non_blocking=True),
-        labels=batch.labels.to(device, non_blocking=True),
-        position_ids=batch.position_ids.to(device, non_blocking=True),
-        attention_mask=None if mask is None else mask.to(device, non_blocking=True),
-    )
+    return batch if device.type == "cpu" else batch.to(device)

@@ -80,8 +80,8 @@ def test_appears_in_schema_and_reference(kind: str, name: str) -> None:
     made = json.dumps(schema())
     text = page()
     assert f'"{name}"' in made
-    part = text.partition(f"### `{name}`")[2].partition("\n#")[0]
-    assert FAMILIES[kind].help(name) in part
+    parts = [part.partition("\n#")[0] for part in text.split(f"### `{name}`\n")[1:]]
+    [part] = [part for part in parts if FAMILIES[kind].help(name) in part]
     for key in config_of(kind, name).model_fields:
         assert f"| `{key}` |" in part
         assert f'"{key}"' in made

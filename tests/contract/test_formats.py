@@ -41,6 +41,14 @@ RIGHT: dict[str, list[dict[str, Any]]] = {
          "completion": [{"role": "assistant", "content": "a"}]},
     ],
     "text": [{"text": "Once upon a time"}],
+    "labelled": [{"text": "a", "label": "x"}, {"text": "a", "label": 1},
+                 {"text": "a", "label": 0.5}, {"text": "a", "label": ["x", "y"]}],
+    "tagged": [{"tokens": ["a", "b"], "tags": ["O", "B-X"]}, {"tokens": ["a"], "tags": [0]}],
+    "choices": [{"context": "a", "choices": ["b", "c"], "label": 0},
+                {"context": "a", "choices": ["b", "c"], "label": "c"}],
+    "squad": [{"question": "q", "context": "a b", "answers": {"text": ["b"], "answer_start": [2]}},
+              {"question": "q", "context": "a b", "answers": [{"text": "a", "answer_start": 0}]},
+              {"question": "q", "context": "a b", "answers": {"text": [], "answer_start": []}}],
 }  # fmt: skip
 
 U, A = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
@@ -53,6 +61,20 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("alpaca", {"instruction": "x", "output": None}, "'output' is null"),
     ("alpaca", {"instruction": "x", "output": "y", "history": "z"}, "'history' is text"),
     ("alpaca", {"instruction": "x", "output": "y", "history": [["z"]]}, "entry 1"),
+    ("labelled", {"text": "x"}, r"no column 'label'.*columns: \{label: NAME\}"),
+    ("labelled", {"text": "x", "label": None}, "'label' is null and must be a label"),
+    ("labelled", {"text": "x", "label": " "}, "'label' is empty"),
+    ("labelled", {"text": "", "label": "x"}, "'text' is empty"),
+    ("tagged", {"tokens": ["a", "b"], "tags": ["O"]}, "2 words and 'tags' has 1 tags"),
+    ("tagged", {"tokens": ["a", ""], "tags": ["O", "O"]}, "word 2 is ''"),
+    ("tagged", {"tokens": ["a"], "tags": [0.5]}, "tag 1 is 0.5"),
+    ("tagged", {"tokens": "a b", "tags": ["O"]}, "'tokens' is text and must be a list"),
+    ("choices", {"context": "a", "choices": ["b"], "label": 0}, "at least two texts"),
+    ("choices", {"context": "a", "choices": ["b", "c"], "label": 2}, "'label' is 2 and must be"),
+    ("squad", {"question": "q", "context": "a b", "answers": None}, "'answers' is null"),
+    ("squad", {"question": "q", "context": "a b", "answers": {"text": ["b"]}}, "of one length"),
+    ("squad", {"question": "q", "context": "a b", "answers": {"text": ["b"], "answer_start": [0]}},
+     "'b' does not stand at character 0"),
     ("messages", {"messages": []}, "is an empty list"),
     ("messages", {"messages": "hello"}, "'messages' is text and must be a list"),
     ("messages", {"messages": ["hello"]}, "turn 1 is text and must be an object"),
@@ -94,8 +116,11 @@ def test_every_format_is_tried_here() -> None:
 @pytest.mark.parametrize(("form", "row"), [(f, r) for f, rows in RIGHT.items() for r in rows])
 def test_a_right_row(form: str, row: dict[str, Any]) -> None:
     found = example(form, row)
-    assert all(m.role in (*ROLES, "text") for m in found.messages)
-    assert found.messages[-1].role in {"assistant", "text"}
+    if isinstance(found, Example):
+        assert all(m.role in (*ROLES, "text") for m in found.messages)
+        assert found.messages[-1].role in {"assistant", "text"}
+    else:
+        assert all(found.texts)
     hash(found)  # frozen through and through
 
 
@@ -133,7 +158,8 @@ values = st.recursive(
     max_leaves=8,
 )
 COLUMNS = ["instruction", "input", "output", "messages", "conversations", "prompt", "completion",
-           "text", "system", "history"]  # fmt: skip
+           "text", "system", "history", "label", "tokens", "tags", "context", "choices",
+           "question", "answers"]  # fmt: skip
 
 
 @given(row=st.dictionaries(st.sampled_from(COLUMNS), values), form=st.sampled_from(FORMATS.names()))
@@ -143,7 +169,7 @@ def test_any_row_gives_an_example_or_a_data_error(row: dict[str, Any], form: str
     except DataError as error:
         assert str(error)
     else:
-        assert all(isinstance(m.content, str) for m in found.messages)
+        assert all(isinstance(text, str) for text in found.texts)
 
 
 REAL = [
@@ -159,6 +185,8 @@ REAL = [
     ("hf-fixtures/tests_samples/xsum/sample.json", "prompt_completion",
      {"prompt": "document", "completion": "summary"}, 10),
     ("sst2/dev.tsv", "text", {"text": "sentence"}, 6735),
+    ("sst2/dev.tsv", "labelled", {"text": "sentence"}, 6735),
+    ("imdb/test_2k.jsonl.gz", "labelled", {}, 2000),
 ]  # fmt: skip
 
 

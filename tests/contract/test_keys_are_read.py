@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import small_tasks
 from small_runs import (
     load,
     make_home,
@@ -16,6 +17,7 @@ from small_runs import (
     run_here,
     write_rows,
 )
+from small_tasks import make_encoder
 
 from ftune.recipe.base import Section
 from ftune.recipe.fields import section_in, walk
@@ -73,6 +75,16 @@ RUNS: dict[str, tuple[str, ...]] = {
     ),
     "shares": ("data.eval=0.3", "data.test=0.3", *ONE_STEP),
 }
+# What the runs of small_tasks read besides, which the rows of other runs don't have.
+LABELLED = {
+    "classification": (
+        "train.objective={classification: {class_weights: balanced}}",
+        "data.train=[{path: classification.jsonl, format: labelled, columns: {text_pair: other}}]",
+    ),
+    "multiple_choice": (
+        "data.train=[{path: multiple_choice.jsonl, format: choices, columns: {start: context}}]",
+    ),
+}
 # What a method asks of the rest of a recipe; each is attached with its own defaults.
 NEEDS = {"qlora": ("model.quantization.load_in_4bit=true",)}
 
@@ -113,11 +125,17 @@ def read_keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     write_rows(home / "p.jsonl", [{"prompt": "Hi", "completion": "Hello"}])
     (home / "t.txt").write_text("A line of text.\n", encoding="utf-8")
     make_suite(home / "tasks", home / "a.jsonl")
+    (home / "labelled").mkdir()
+    make_encoder(home / "labelled" / "model")
     found: dict[str, set[str]] = {}
     with one_thread():
         for title, overrides in RUNS.items():
             found[title] = set()
             run_here(load(recipe, *overrides), home / "runs", found[title])
+        for name in small_tasks.FORMATS:
+            found[name] = set()
+            path, few = small_tasks.write(home / "labelled", name), ("train.max_steps=1",)
+            run_here(load(path, *few, *LABELLED.get(name, ())), home / "runs", found[name])
         for method in METHODS.names():
             found[method] = set()
             # Two steps: adalora gives ranks by what a step before has shown.
@@ -168,6 +186,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "sharegpt": {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]},
     "prompt_completion": {"prompt": "a", "completion": "b"},
     "text": {"text": "a"},
+    "labelled": {"text": "a", "label": "x"},
+    "tagged": {"tokens": ["a"], "tags": [0]},
+    "choices": {"context": "a", "choices": ["b", "c"], "label": 0},
+    "squad": {"question": "q", "context": "a", "answers": {"text": ["a"], "answer_start": [0]}},
 }  # fmt: skip
 
 
@@ -183,7 +205,8 @@ def test_each_format_reads_all_its_columns(name: str) -> None:
 def test_each_metric_reads_all_its_options(name: str) -> None:
     reads: set[str] = set()
     module = METRICS.load(name)
-    asked = Prediction(0, "p", "one", ("one", "two"), loss_sum=1.0, loss_count=2, loss_bytes=3)
+    said = "1" if name == "correlation" else "one"
+    asked = Prediction(0, "p", said, (said, "two"), loss_sum=1.0, loss_count=2, loss_bytes=3)
     module.score([asked, asked], View(module.Config(), "option", ("option",), reads))
     assert reads == {f"option.{key}" for key, _ in walk(module.Config)}
 

@@ -18,12 +18,37 @@ ROWS = (
     Prediction(1, "2 + 2?", "four", ("4", "four"), "a.csv", "stop", 1, 1.5, 2, 4),
     Prediction(2, "a dog?", "The dog ran", ("The dog ran away",), "a.csv", "stop", 3, 4.0, 4, 16),
 )
+# What metrics of other answers than text are tried on, a perfect answer, and a wrong one.
+OWN = {
+    "correlation": (
+        (
+            Prediction(1, "a", "1.5", ("1",), "a.csv"),
+            Prediction(2, "b", "3", ("4",), "a.csv"),
+            Prediction(3, "c", "2", ("3",), "a.csv"),
+        ),
+        ("1", "5"),
+        ("2", "2"),
+    ),
+    "seqeval": (
+        (
+            Prediction(1, "a b", "O B-X", ("B-X I-X",), "a.csv"),
+            Prediction(2, "c", "B-X", ("B-X",), "a.csv"),
+        ),
+        ("B-X O", "O B-Y"),
+        ("O B-X", "B-Y O"),
+    ),
+}
 # Metrics whose figure on some rows is that of these rows' sums, whatever the others are.
 SUMS = {"rouge", "bleu", "chrf", "exact_match", "accuracy", "perplexity", "token_loss"}
-SUMS |= {"ter", "meteor", "length", "repetition"}
+SUMS |= {"ter", "meteor", "length", "repetition", "seqeval", "squad"}
 DESCRIBING = {"distinct_n", "length", "repetition"}  # more of it is neither better nor worse
 
 each = pytest.mark.parametrize("name", METRICS.names())
+
+
+def rows_of(name: str) -> tuple[Prediction, ...]:
+    """Rows that the metric can score."""
+    return OWN[name][0] if name in OWN else ROWS
 
 
 def test_there_are_metrics() -> None:
@@ -51,7 +76,8 @@ def test_it_is_light_and_described(name: str) -> None:
 @each
 def test_figures(name: str) -> None:
     module = METRICS.load(name)
-    figures = module.score(ROWS, module.Config())
+    rows = rows_of(name)
+    figures = module.score(rows, module.Config())
     assert figures
     names = [figure.name for figure in figures]
     assert len(set(names)) == len(names)
@@ -60,23 +86,23 @@ def test_figures(name: str) -> None:
         assert type(figure.value) is float
         assert math.isfinite(figure.value)
         assert "version:" in figure.signature
-    again = module.score(ROWS, module.Config())
+    again = module.score(rows, module.Config())
     assert again == figures
 
 
 @each
 def test_figures_are_made_of_their_rows(name: str) -> None:
-    module = METRICS.load(name)
-    for figure in module.score(ROWS, module.Config()):
+    module, rows = METRICS.load(name), rows_of(name)
+    for figure in module.score(rows, module.Config()):
         assert figure.rows is not None or name not in SUMS
         if figure.rows is None:
             continue
         values = figure.rows.values
-        assert len(values) == len(ROWS)
+        assert len(values) == len(rows)
         whole = figure.rows.combine([sum(column) for column in zip(*values, strict=True)])
         assert whole == pytest.approx(figure.value)
         if name in SUMS:
-            alone = {m.name: m.value for m in module.score(ROWS[1:], module.Config())}
+            alone = {m.name: m.value for m in module.score(rows[1:], module.Config())}
             assert figure.rows.combine(list(values[1])) == pytest.approx(alone[figure.name])
 
 
@@ -96,9 +122,13 @@ def test_nothing_and_unfit_rows_are_refused(name: str) -> None:
 @each
 def test_perfect_answers_are_best(name: str) -> None:
     module = METRICS.load(name)
-    texts = ("the cat sat on the mat today", "the cat sat on the cat sat on the cat")
+    texts: tuple[str, ...] = ("the cat sat on the mat today", "the cat sat on the cat sat on the cat")
     best = [Prediction(1, "?", text, (text,), "c", "stop", 7, 0.0, 7, 28) for text in texts]
     worst = [Prediction(1, "?", "zzz", (text,), "c", "stop", 1, 70.0, 7, 28) for text in texts]
+    if name in OWN:
+        _, texts, wrong = OWN[name]
+        best = [Prediction(1, "?", text, (text,)) for text in texts]
+        worst = [Prediction(1, "?", b, (a,)) for a, b in zip(texts, wrong, strict=True)]
     for good, bad in zip(
         module.score(best, module.Config()), module.score(worst, module.Config()), strict=True
     ):

@@ -17,6 +17,7 @@ from chat_families import tokenizer
 from ftune.data.collect import drawn, examples, once, side, tokenized
 from ftune.data.formats.prompt_completion import Config
 from ftune.data.ledger import Ledger
+from ftune.data.render import encoding
 from ftune.data.rules import Rules
 from ftune.data.templating import load_template
 from ftune.errors import DataError
@@ -43,7 +44,7 @@ def run(
     ledger = Ledger([s.path for s in sources])
     taken = examples(sources, folder, policy, ledger, seed=3)
     rules = rules or Rules(64, on_too_long="drop")
-    found = list(tokenized(taken, TEMPLATE, rules, policy, ledger))
+    found = list(tokenized(taken, encoding(TEMPLATE, rules), policy, ledger))
     ledger.balance()
     return ledger, found
 

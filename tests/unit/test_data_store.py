@@ -115,7 +115,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
         writer._file = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115
         import pyarrow as pa
 
-        writer._writer = pa.ipc.new_file(writer._file, store._schema())
+        writer._writer = pa.ipc.new_file(writer._file, store._schema(False))
         for _ in range(10):
             writer.add(EXAMPLES[2], 0, 1)
     assert list(tmp_path.iterdir()) == []

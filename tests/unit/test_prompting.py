@@ -13,6 +13,7 @@ from ftune.data.templating import load_template
 from ftune.data.tokenizer_identity import identity
 from ftune.errors import ModelError
 from ftune.model.loading import load_tokenizer
+from ftune.recipe.base import Chosen
 from ftune.recipe.schema import Model
 from ftune.run.progress import Silent
 from ftune.run.stage import Place
@@ -62,7 +63,10 @@ def test_questions_differ_and_every_shape_is_among_them():
 
 
 def recipe(template: str = "tokenizer", system_prompt: str | None = None):
-    return SimpleNamespace(data=SimpleNamespace(template=template, system_prompt=system_prompt))
+    return SimpleNamespace(
+        data=SimpleNamespace(template=template, system_prompt=system_prompt),
+        train=SimpleNamespace(objective=Chosen("sft", None)),
+    )
 
 
 def write(folder: Path, tokenizer, template: str = "tokenizer", system_prompt=None) -> None:

@@ -59,7 +59,6 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
             "tune.init_r: must be above target_r, to which the ranks fall; or take lora"
         )
     settings = AdaLoraConfig(
-        task_type="CAUSAL_LM",
         init_r=config.init_r,
         target_r=config.target_r,
         tinit=config.tinit,

@@ -39,7 +39,6 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
     chosen = attaching.targets(model, config.target_modules)
     widths.check_blocks(model, config.target_modules, config.boft_block_size, "boft_block_size")
     settings = BOFTConfig(
-        task_type="CAUSAL_LM",
         boft_block_size=config.boft_block_size,
         target_modules=chosen,
         boft_dropout=config.boft_dropout,

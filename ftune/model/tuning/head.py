@@ -19,9 +19,11 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:  # noqa: ARG001
         ModelError: it has no head, or the recipe adds tokens.
     """
     from ftune.errors import ModelError
-    from ftune.model import attaching, selecting
+    from ftune.model import attaching, heads, selecting
 
     attaching.refuse_added_tokens(tokenizer, "head")
+    if heads.head_modules(model):
+        return selecting.train_only(model, (), "head")
     head = model.get_output_embeddings()
     if head is None:
         raise ModelError(f"tune.method: {type(model).__name__} has no output head to train")

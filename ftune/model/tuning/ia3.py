@@ -44,9 +44,7 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
         if isinstance(chosen, list) and not set(feedforward) <= set(chosen):
             raise ModelError("tune.feedforward_modules: name only layers of target_modules")
     try:
-        settings = IA3Config(
-            task_type="CAUSAL_LM", target_modules=chosen, feedforward_modules=feedforward
-        )
+        settings = IA3Config(target_modules=chosen, feedforward_modules=feedforward)
         return attaching.attach(model, settings)
     except ModelError as error:
         if chosen is not None:

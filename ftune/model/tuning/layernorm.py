@@ -43,6 +43,6 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
                 f"tune.method: layernorm finds no normalization layer with weights in "
                 f"{type(model).__name__}; name the layers with tune.target_modules"
             )
-        return attaching.attach(model, LNTuningConfig(task_type="CAUSAL_LM", target_modules=named))
+        return attaching.attach(model, LNTuningConfig(target_modules=named))
     chosen = attaching.targets(model, config.target_modules)
-    return attaching.attach(model, LNTuningConfig(task_type="CAUSAL_LM", target_modules=chosen))
+    return attaching.attach(model, LNTuningConfig(target_modules=chosen))

@@ -59,7 +59,6 @@ def peft_config(model: Any, config: Config, tokenizer: Any) -> Any:
         for pattern in getattr(config, key) or ():
             check_targets(model, rf"(.*\.)?({pattern})", f"tune.{key}")
     return LoraConfig(
-        task_type="CAUSAL_LM",
         r=config.r,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,

@@ -44,7 +44,6 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
     chosen = attaching.targets(model, config.target_modules)
     widths.check_blocks(model, config.target_modules, config.oft_block_size, "oft_block_size")
     settings = OFTConfig(
-        task_type="CAUSAL_LM",
         oft_block_size=config.oft_block_size,
         target_modules=chosen,
         block_share=config.block_share,

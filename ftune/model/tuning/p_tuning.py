@@ -39,7 +39,6 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
 
     attaching.refuse_added_tokens(tokenizer, "p_tuning")
     settings = PromptEncoderConfig(
-        task_type="CAUSAL_LM",
         num_virtual_tokens=config.num_virtual_tokens,
         encoder_reparameterization_type=config.encoder_reparameterization_type,
         encoder_hidden_size=config.encoder_hidden_size,  # type: ignore[arg-type]

@@ -34,9 +34,7 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
 
     attaching.refuse_added_tokens(tokenizer, "p_tuning_v2")
     ids = virtual.start_ids(model, tokenizer, config.num_virtual_tokens, config.init_text)
-    settings = PrefixTuningConfig(
-        task_type="CAUSAL_LM", num_virtual_tokens=config.num_virtual_tokens, init_weights="zero"
-    )
+    settings = PrefixTuningConfig(num_virtual_tokens=config.num_virtual_tokens, init_weights="zero")
     tuned = virtual.checked(attaching.attach(model, settings), "p_tuning_v2")
     virtual.start_from(tuned, ids)
     return tuned

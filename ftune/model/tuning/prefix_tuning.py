@@ -33,7 +33,6 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
 
     attaching.refuse_added_tokens(tokenizer, "prefix_tuning")
     settings = PrefixTuningConfig(
-        task_type="CAUSAL_LM",
         num_virtual_tokens=config.num_virtual_tokens,
         encoder_hidden_size=config.encoder_hidden_size,  # type: ignore[arg-type]
         prefix_projection=True,

@@ -44,9 +44,7 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
             "with it"
         )
     start = _start(model, config, tokenizer)
-    tuned = attaching.attach(
-        model, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=len(start))
-    )
+    tuned = attaching.attach(model, PromptTuningConfig(num_virtual_tokens=len(start)))
     weight = tuned.prompt_encoder[tuned.active_adapter].embedding.weight
     weight.data = start.to(weight.device)
     return tuned

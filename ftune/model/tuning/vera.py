@@ -42,7 +42,6 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
     attaching.refuse_added_tokens(tokenizer, "vera")
     with quiet():  # it advises to save the projection
         settings = VeraConfig(
-            task_type="CAUSAL_LM",
             r=config.r,
             target_modules=attaching.targets(model, config.target_modules),
             vera_dropout=config.vera_dropout,

@@ -24,6 +24,7 @@ from ftune.run.directory import RunDirectory
 from ftune.run.progress import Meter, Silent
 from ftune.run.signals import StopFlag
 from ftune.run.stage import Context, Place, Surroundings
+from ftune.stages import tasks
 from ftune.stages.rehearsal.miniature import DIES_AT
 
 SAMPLE = 3  # steps of the real plan whose time is taken
@@ -85,7 +86,7 @@ def measure(order: Order) -> Measured:
     around = Surroundings(run, place, Silent(), StopFlag())
     folder = Path(order.answer).with_suffix("")
     folder.mkdir(parents=True)
-    tuned = fresh(view, order.allow_remote_code)
+    tuned = fresh(view, order.allow_remote_code, tasks.told_in(run.stage("format")))
     job = job_of(Context(folder, view, "", around), tuned)
     longest, width = _longest(job.plan)
     chosen = [longest, *job.plan.epoch(0)[:SAMPLE]]

@@ -1,0 +1,97 @@
+"""Pearson's and Spearman's correlation of numbers, and their squared error (STS-B).
+
+The figures are those of scipy's ``pearsonr`` and ``spearmanr`` and scikit-learn's
+``mean_squared_error``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ftune import __version__
+from ftune.errors import DataError
+from ftune.evaluate.references import need_references
+from ftune.evaluate.rowwise import mean
+from ftune.recipe.base import Section
+from ftune.types import Metric, Prediction, Rows
+
+NEEDS = "text"
+OBJECTIVES = ("regression",)
+
+
+class Config(Section):
+    """It has no options."""
+
+
+def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:  # noqa: ARG001
+    """Both correlations, from -1 to 1 and 0 where one side never varies, and the squared error.
+
+    Raises:
+        DataError: there are no predictions, or one or its reference is no number.
+    """
+    need_references(predictions, "correlation")
+    said = [_number(p, p.text) for p in predictions]
+    right = [_number(p, p.references[0]) for p in predictions]
+    signature = f"rows:{len(predictions)}|version:ftune-{__version__}"
+    # From their means, so that sums of squares keep their digits.
+    middle, centre = math.fsum(said) / len(said), math.fsum(right) / len(right)
+    values = [
+        (1.0, a - middle, b - centre, (a - middle) ** 2, (b - centre) ** 2,
+         (a - middle) * (b - centre))
+        for a, b in zip(said, right, strict=True)
+    ]  # fmt: skip
+    sums = [math.fsum(column) for column in zip(*values, strict=True)]
+    squares = [(a - b) ** 2 for a, b in zip(said, right, strict=True)]
+    ranks = _pearson([1.0, *_moments(_ranks(said), _ranks(right))])
+    return [
+        Metric("pearson", _pearson(sums), "", signature, rows=Rows(values, _pearson)),
+        Metric("spearman", ranks, "", signature),
+        Metric(
+            "squared_error",
+            math.fsum(squares) / len(squares),
+            "",
+            signature,
+            False,
+            mean(squares, 1),
+        ),
+    ]
+
+
+def _number(prediction: Prediction, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise DataError(
+            f"{prediction.source}:{prediction.row}: {text[:40]!r} is not a number, and correlation "
+            "is of numbers"
+        ) from None
+
+
+def _pearson(sums: Sequence[float]) -> float:
+    count, a, b, aa, bb, ab = sums
+    left, right = aa - a * a / count, bb - b * b / count
+    return (ab - a * b / count) / math.sqrt(left * right) if left > 0 and right > 0 else 0.0
+
+
+def _moments(a: Sequence[float], b: Sequence[float]) -> tuple[float, ...]:
+    """Sums for ``_pearson`` of numbers that are centred here, as if of one row."""
+    x, y = math.fsum(a) / len(a), math.fsum(b) / len(b)
+    pairs = [(p - x, q - y) for p, q in zip(a, b, strict=True)]
+    squares = (math.fsum(p * p for p, _ in pairs), math.fsum(q * q for _, q in pairs))
+    return 0.0, 0.0, *squares, math.fsum(p * q for p, q in pairs)
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """The rank of each, from 1; equal ones share the mean of theirs."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    ranks = [0.0] * len(values)
+    start = 0
+    while start < len(order):
+        end = start
+        while end + 1 < len(order) and values[order[end + 1]] == values[order[start]]:
+            end += 1
+        for at in order[start : end + 1]:
+            ranks[at] = (start + end) / 2 + 1
+        start = end + 1
+    return ranks

@@ -1,0 +1,122 @@
+"""Models with the head that a task asks for, on a pre-trained body that is read whole.
+
+transformers gives whatever it does not find random numbers, and says so in a log that scrolls by: a
+new head is meant to have them, and the layers below are not. Here only the head may be new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ftune.errors import ModelError
+from ftune.model import soundness
+from ftune.registry import KINDS
+from ftune.types import Task
+
+MARK = "_ftune_task"  # the attribute of a model that says what it is for
+LANGUAGE = "causal_lm"
+POOLERS = ("pooler",)  # part of the body by name, but missing where a model was trained without
+
+
+def task_of(model: Any) -> Task:
+    """What the model is for; a language model, where nobody said otherwise."""
+    return getattr(model, MARK, None) or Task()
+
+
+def peft_task(model: Any) -> str | None:
+    """What PEFT calls it; None where it has no name for it."""
+    found: str | None = KINDS.load(task_of(model).kind).PEFT_TASK
+    return found
+
+
+def head_modules(model: Any) -> tuple[str, ...]:
+    """The modules that belong to the task and not to the pre-trained body; none of LMs.
+
+    They are trained whatever the method, and saved with what it trains.
+    """
+    if task_of(model).kind == LANGUAGE:
+        return ()
+    own = [name for name, module in model.named_children() if list(module.parameters())]
+    return (
+        *(name for name in own if name != model.base_model_prefix),
+        *getattr(model, "_ftune_new_poolers", ()),
+    )
+
+
+def head_parameters(model: Any) -> list[str]:
+    """The names of the parameters in ``head_modules``."""
+    modules = head_modules(model)
+    return [
+        name
+        for name, _ in model.named_parameters()
+        if any(name.startswith(f"{module}.") for module in modules)
+    ]
+
+
+def read(folder: str, name: str, task: Task, options: Mapping[str, Any]) -> Any:
+    """The model in ``folder`` with the head of ``task``, drawn anew where the files have none.
+
+    ``options`` are for ``from_pretrained``, which is asked for its loading info.
+
+    Raises:
+        ModelError: the architecture has no such head, or the body is not in the files.
+    """
+    import transformers
+
+    kind = KINDS.load(task.kind)
+    auto = getattr(transformers, kind.AUTO)
+    model, info = auto.from_pretrained(folder, **options, **kind.options(task))
+    new = {*info["missing_keys"], *(str(key[0]) for key in info["mismatched_keys"])}
+    inside = f"{model.base_model_prefix}."
+    poolers = {key for key in new if key.startswith(inside) and _is_pooler(key)}
+    missing = {key for key in new if key.startswith(inside)} - poolers
+    if missing:
+        _take_body(model, folder, name, options)
+    elif lost := {k for k in info["unexpected_keys"] if k.startswith(inside) and not _is_pooler(k)}:
+        raise ModelError(
+            f"{name}: {soundness.names(lost)} are in its files but nowhere in "
+            f"{type(model).__name__}; download the model again"
+        )
+    model._ftune_new_poolers = tuple(sorted({key.rsplit(".", 2)[0] for key in poolers}))
+    setattr(model, MARK, task)
+    return model
+
+
+def _is_pooler(key: str) -> bool:
+    return any(part in key.split(".") for part in POOLERS)
+
+
+def _take_body(model: Any, folder: str, name: str, options: Mapping[str, Any]) -> None:
+    """Puts the body of the language model in ``folder`` into ``model``.
+
+    Files may hold shared embeddings under the output head's name only, and some architectures call
+    their body otherwise for each head: then ``from_pretrained`` finds less than there is.
+
+    Raises:
+        ModelError: it is not whole there either.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        answer: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
+    except ValueError as error:
+        raise ModelError(
+            f"{name}: its files lack parts of {type(model).__name__}, which would be random; take "
+            "another model"
+        ) from error
+    source, info = answer
+    soundness.check_complete(name, info)
+    body = source.base_model
+    if type(body) is not type(model.base_model):
+        raise ModelError(f"{name}: has no body that {type(model).__name__} could stand on")
+    body.config = model.config
+    setattr(model, model.base_model_prefix, body)
+
+
+def settle(model: Any, tokenizer: Any) -> None:
+    """What a head needs to be told: which token pads, and that nothing is generated."""
+    config = model.config.get_text_config()
+    pad = tokenizer.pad_token_id
+    model.config.pad_token_id = config.pad_token_id = 0 if pad is None else pad
+    model.config.use_cache = config.use_cache = False

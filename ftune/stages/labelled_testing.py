@@ -1,0 +1,121 @@
+"""Labelled test rows, and a model's figures on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ftune.errors import DataError
+from ftune.recipe.view import View
+from ftune.registry import ANSWERS
+from ftune.run.progress import Progress
+from ftune.run.signals import StopFlag
+from ftune.run.stage import Place
+from ftune.stages import tasks
+from ftune.stages.labels import Rows
+from ftune.stages.rows import ledger_of, rows_of
+from ftune.types import Encoded, Labelled, Metric, Prediction, Prompt, Task
+
+if TYPE_CHECKING:
+    from ftune.data.ledger import Ledger
+
+
+@dataclass
+class LabelledSet:
+    """Rows of one split, in order: ``tokens[i]`` and ``asked[i]`` belong to ``prompts[i]``."""
+
+    recipe: View
+    task: Task
+    prompts: list[Prompt] = field(default_factory=list)
+    tokens: list[Encoded] = field(default_factory=list)
+    asked: list[Any] = field(default_factory=list)
+    ledger: dict[str, Any] = field(default_factory=dict)
+
+
+def read_rows(recipe: View, split: str, tokenizer: Any, place: Place, task: Task) -> LabelledSet:
+    """The rows of ``data.<split>`` with what is right to say of them.
+
+    Raises:
+        DataError: no row is left, or one can't be used and the recipe says to stop.
+    """
+    ledger = ledger_of(recipe, split)
+    rows, how = LabelledSet(recipe, task), Rows(recipe, tokenizer, place, task)
+    for one in _encoded(recipe, split, place, ledger, how):
+        example, source, number, tokens = one
+        # What the tokens' ids say is not shown: answers are compared with the row's own words.
+        rows.prompts.append(
+            Prompt(tokens.ids, _shown(example), how.reference(example), source, number)
+        )
+        rows.tokens.append(tokens)
+        rows.asked.append(how.asked(example))
+    ledger.balance()
+    if not rows.prompts:
+        raise DataError(
+            f"data.{split}: no row is left to evaluate ({ledger.total.read} read); an evaluation "
+            "of nothing has no figures: check the source, or leave it out"
+        )
+    rows.ledger = ledger.total.to_json()
+    return rows
+
+
+def _encoded(
+    recipe: View, split: str, place: Place, ledger: Ledger, how: Rows
+) -> Iterator[tuple[Labelled, str, int, Encoded]]:
+    from ftune.data.collect import tokenized
+
+    taken = rows_of(recipe, split, place, ledger)
+    for one, tokens in tokenized(taken, how.encode, recipe.data.on_bad_row, ledger):
+        assert isinstance(tokens, Encoded)
+        yield one.example, ledger[one.source].source, one.row, tokens
+
+
+def _shown(example: Labelled) -> str:
+    if len(example.texts) > 2 and isinstance(example.target, tuple):  # words with their tags
+        return " ".join(example.texts)
+    return "\n".join(example.texts)
+
+
+def measure(
+    model: Any, tokenizer: Any, rows: LabelledSet, chosen: Sequence[Any], size: int,
+    progress: Progress, stop: StopFlag,
+) -> tuple[list[Prediction], list[Metric]]:  # fmt: skip
+    """What the model says of all rows, and the chosen metrics over that."""
+    from functools import partial
+
+    import numpy as np
+
+    from ftune.data.batching import in_order
+    from ftune.data.collating_labels import collate_labelled
+    from ftune.evaluate.labelling import label
+    from ftune.evaluate.scoreboard import score_all
+    from ftune.run.pipeline import stop_between
+
+    objective = tasks.objective(rows.recipe)
+    config = rows.recipe.train.objective.config
+    answers = ANSWERS.load(rows.recipe.train.objective.name)
+
+    def said(logits: Any, batch: Any) -> Any:
+        asked = [rows.asked[row] for row in batch.rows]
+        return answers.said(logits, batch, rows.task.labels, config, asked)
+
+    lengths = np.array([len(one.ids) for one in rows.tokens])
+    collate = partial(
+        collate_labelled, read=rows.tokens.__getitem__, pad_id=tokenizer.pad_token_id or 0
+    )
+    batches = (collate(micro) for micro in in_order(lengths, size))
+    between = partial(stop_between, stop, "the evaluation was complete")
+    found = dict(label(model, batches, objective.logits, said, len(rows.tokens), progress, between))
+    predictions = [
+        Prediction(
+            row=prompt.row,
+            prompt=prompt.text,
+            text=found[at].text,
+            references=prompt.references,
+            source=prompt.source,
+            finish="stop",
+            scores=found[at].scores,
+        )
+        for at, prompt in enumerate(rows.prompts)
+    ]
+    return predictions, score_all(chosen, predictions)
