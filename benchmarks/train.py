@@ -23,10 +23,11 @@ from typing import Any
 from watching import HERE, Seen, answer, watch
 from work import Work
 
-SIDES = ("ftune", "trl", "trl-open", "loop", "ftune-plain")
+SIDES = ("ftune", "trl", "trl-open", "loop", "ftune-plain", "ftune-compiled")
 TOLD = {
     "ftune": "ftune",
     "ftune-plain": "ftune, fast paths off",
+    "ftune-compiled": "ftune, torch_compile",
     "trl": "TRL's defaults",
     "trl-open": "TRL, no checkpointing",
     "loop": "plain loop",
@@ -98,6 +99,8 @@ def _run(side: str, work: Work, folder: Path, turn: int, variables: dict[str, st
         recipe.write_text(json.dumps(_recipe(work, folder)), encoding="utf-8")  # JSON is YAML
         plain = {"FTUNE_PLAIN": "1"} if side == "ftune-plain" else {}
         command = [sys.executable, "-m", "ftune", "train", str(recipe), "--json"]
+        if side == "ftune-compiled":
+            command += ["-o", "train.torch_compile=true"]
         variables = {**variables, **plain}
         return watch(command, own, "runs/*/*/train/metrics.jsonl", variables, running=True)
     script = "loop" if side == "loop" else "trl_trainer"

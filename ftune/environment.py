@@ -13,6 +13,7 @@ SECRET = re.compile(
 PLACES = ("_PATH", "_FILE", "_DIR", "_URL")
 SHORTEST = 8  # letters: shorter values would be found in the middle of words
 ONEDNN_ISA = "ONEDNN_MAX_CPU_ISA"
+LAUNCHED = "FTUNE_LAUNCHED"
 # What torch and its libraries read once, when they are loaded.
 MEMORY = {
     "THP_MEM_ALLOC_ENABLE": "1",  # larger pages for large blocks on Linux
@@ -42,6 +43,23 @@ def cache_folder() -> Path:
 def processes() -> tuple[int, int]:
     """The number of this process, and of all that train together: 0 and 1 without a launcher."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def local_processes() -> int:
+    """How many of them are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or processes()[1])
+
+
+def launched() -> bool:
+    """Whether ``ftune train --processes`` started this process as one of several."""
+    return os.environ.get(LAUNCHED) == "1"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def secrets() -> tuple[str, ...]:

@@ -39,6 +39,15 @@ class RunError(FtuneError):
     exit_code = 5
 
 
+class PeerLost(RunError):
+    """Another process of the same training has ended or hangs; this one is not the cause.
+
+    Its exit code is seen by what started the processes, and tells it to look for the cause.
+    """
+
+    exit_code = 75
+
+
 class Interrupted(FtuneError):  # noqa: N818 (it is no fault)
     """The run was asked to stop and has saved its state; 130 for Ctrl-C, 143 for SIGTERM."""
 

@@ -33,6 +33,10 @@ class Message:
     role: str
     content: str
     context: str = ""
+    shown: bool = False  # a turn of a demonstration, which is not trained
+    # Demonstrations in the content: character i of ``cuts`` is where the i-th begins, and the last
+    # one where the content's own words do.
+    cuts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,14 @@ class Example:
     messages: tuple[Message, ...]
     references: tuple[str, ...] = ()
     label: str | None = None  # for classification
+    choices: tuple[str, ...] = ()  # the answers that there are for this row, if it says so
+    template: str = ""  # the prompt template that wrote it
+    origin: str = ""  # stands for the row, where templates write it one way or another
+
+    @property
+    def shots(self) -> int:
+        """How many demonstrations stand before its question."""
+        return sum(len(m.cuts[1:]) + (m.shown and m.role == "user") for m in self.messages)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -54,7 +66,9 @@ class Example:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """All its text, which tells it from other examples."""
+        """All its text, which tells it from other examples; or what stands for its row."""
+        if self.origin:
+            return (self.origin,)
         turns = ((m.role, m.content, m.context) for m in self.messages)
         return (*(part for turn in turns for part in turn), self.label or "")
 
@@ -100,6 +114,7 @@ class Tokens:
     trained: Sequence[bool]
     prompt_length: int = 0
     truncated: int = 0
+    shots_cut: int = 0  # demonstrations among what was cut off
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +142,7 @@ class Prompt:
     references: tuple[str, ...] = ()
     source: str = ""
     row: int = 0
+    choices: tuple[str, ...] = ()  # the answers that there are for this row, if it says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +203,7 @@ class Prediction:
     loss_count: int = 0
     loss_bytes: int = 0  # UTF-8 bytes of the reference, for figures that compare across tokenizers
     scores: tuple[float, ...] = ()  # of the labels, in their order: probabilities
+    choices: tuple[str, ...] = ()  # the answers that there are for this row, if it says so
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ class Way:
 DRAWN = "train.group_by_length=false"  # rows of all lengths in one batch: much padding
 PACKED = "data.packing=true"
 CHECKPOINTING = "train.gradient_checkpointing=true"
+COMPILED = "train.torch_compile=true"
 PLAIN = {"FTUNE_PLAIN": "1"}
 CLASSES: dict[str, tuple[Way, ...]] = {
     "order": (Way("8 x 1", rows(8)), Way("8 x 1 again", rows(8))),
@@ -79,6 +80,12 @@ CLASSES: dict[str, tuple[Way, ...]] = {
         Way("4 x 2, packed", (*rows(4, 2), PACKED)),
     ),
     "checkpointing": (Way("off", rows(8)), Way("on", (*rows(8), CHECKPOINTING))),
+    "compile": (
+        Way("off", rows(8)),
+        Way("on", (*rows(8), COMPILED)),
+        Way("on, 4 x 2, packed", (*rows(4, 2), COMPILED, PACKED)),
+        Way("on, checkpointing", (*rows(8), COMPILED, CHECKPOINTING)),
+    ),
     "fast paths": (
         Way("on", rows(8)),
         Way("off", rows(8), environment=PLAIN),

@@ -35,9 +35,7 @@ def main() -> None:
 
     def tokens(rows: dict[str, Any]) -> Any:
         padding = "max_length" if work["padding"] == "max_length" else False
-        return tokenizer(
-            rows["text"], truncation=True, max_length=work["length"], padding=padding
-        )
+        return tokenizer(rows["text"], truncation=True, max_length=work["length"], padding=padding)
 
     data = {}
     for split in ("train", "test"):

@@ -20,6 +20,7 @@ from ftune.cli.merge import merge
 from ftune.cli.rehearse import rehearse
 from ftune.cli.runs import runs_app
 from ftune.cli.schema import schema
+from ftune.cli.sweep import sweep
 from ftune.cli.train import train
 from ftune.cli.validate import validate
 from ftune.errors import FtuneError
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 VERBS: list[tuple[Callable[..., None], str]] = [
     (train, "train"),
+    (sweep, "sweep"),
     (rehearse, "rehearse"),
     (evaluate, "eval"),
     (merge, "merge"),

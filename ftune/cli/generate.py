@@ -23,6 +23,14 @@ def generate(
     chat: Annotated[
         bool, typer.Option("--chat", help="Talk to the model on the terminal.")
     ] = False,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--adapter",
+            metavar="[NAME=]RUN",
+            help="Another run or adapter's folder on the same base, to switch to; repeatable.",
+        ),
+    ] = None,
     base: Annotated[bool, typer.Option("--base", help="Ask the base model, untuned.")] = False,
     override: Overrides = None,
     runs_dir: RunsDir = Path("runs"),
@@ -33,6 +41,7 @@ def generate(
     from ftune.cli.screen import Screen
     from ftune.errors import RecipeError
     from ftune.stages.answer import Ask, ask
+    from ftune.stages.several import speakers
     from ftune.stages.target import find
 
     if sum([prompt is not None, input is not None, chat]) != 1:
@@ -42,4 +51,8 @@ def generate(
     # Answers alone go to standard output.
     screen = Screen(json=True)
     found = find(target, override or (), runs_dir, trust_remote_code)
-    ask(found, Ask(prompt, input, output, chat, base, trust_remote_code), screen, json)
+    several = (
+        speakers(found, adapter, override or (), runs_dir, trust_remote_code) if adapter else ()
+    )
+    wish = Ask(prompt, input, output, chat, base, trust_remote_code, several)
+    ask(found, wish, screen, json)

@@ -29,7 +29,7 @@ def rehearse(
     from ftune.recipe.reading import load_recipe
     from ftune.stages.rehearse import rehearse as walk
 
-    loaded = load_recipe(recipe, override or ())
+    loaded = load_recipe(recipe, override or ()).alone()
     screen = Screen(json=json)
     found = walk(loaded, override or (), trust_remote_code, screen)
     if json:

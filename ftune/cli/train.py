@@ -9,7 +9,9 @@ import typer
 
 from ftune import environment
 from ftune.cli.options import Json, Overrides, RecipeFile, RemoteCode
-from ftune.errors import RunError
+from ftune.errors import RecipeError, RunError
+from ftune.run import parent
+from ftune.run.launching import launch
 
 if TYPE_CHECKING:
     from ftune.cli.screen import Screen
@@ -34,6 +36,12 @@ def train(
             "--rehearse", help="Walk the recipe in miniature first; go on if everything holds."
         ),
     ] = False,
+    processes: Annotated[
+        int,
+        typer.Option(
+            "--processes", min=1, help="Train in so many processes on this machine, one for a GPU."
+        ),
+    ] = 1,
     trust_remote_code: RemoteCode = False,
     json: Json = False,
 ) -> None:
@@ -45,7 +53,8 @@ def train(
     from ftune.recipe.reading import load_recipe
     from ftune.stages.whole import Wish, train_recipe
 
-    loaded = load_recipe(recipe, override or ())
+    loaded = load_recipe(recipe, override or ()).alone()
+    parent.watch()
     if environment.processes()[0]:
         from ftune.stages.together import follow
 
@@ -54,6 +63,19 @@ def train(
     screen = Screen(json=json)
     if rehearse:
         _rehearse(loaded, override or (), trust_remote_code, screen)
+    started = environment.processes()[1]
+    if processes > 1 and started not in (1, processes):
+        raise RecipeError(
+            f"--processes {processes}: a launcher has started {started} processes already; leave "
+            "the option out, or start ftune without a launcher"
+        )
+    if processes > 1 and not preview and started == 1:
+        said = {"--fresh": fresh, "--trust-remote-code": trust_remote_code, "--json": json}
+        more = [name for name, asked in said.items() if asked]
+        more += [part for key in override or () for part in ("-o", key)]
+        raise typer.Exit(
+            launch(["train", str(recipe), "--processes", str(processes), *more], processes)
+        )
     wish = Wish(fresh=fresh, only_format=preview, allow_remote_code=trust_remote_code)
     run = train_recipe(loaded, wish, screen)
     if preview:

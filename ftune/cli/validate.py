@@ -38,6 +38,8 @@ def validate(
         raise typer.Exit(error.exit_code) from None
     if json:
         answer: dict[str, Any] = {"ok": True, "problems": []}
+        if loaded.points:
+            answer["points"] = [point.label for point in loaded.points]
         if resolved:
             answer["recipe"] = to_plain(loaded.recipe)
         typer.echo(json_.dumps(answer, ensure_ascii=False))
@@ -45,6 +47,9 @@ def validate(
         typer.echo(to_yaml(loaded.recipe), nl=False)
     else:
         typer.echo(f"{recipe}: ok\n  {summary(loaded.recipe)}")
+        if loaded.points:
+            keys = " x ".join(loaded.points[0].values)
+            typer.echo(f"  sweep of {len(loaded.points)} points: {keys}; run by `ftune sweep`")
 
 
 def summary(recipe: Recipe) -> str:

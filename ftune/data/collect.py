@@ -6,8 +6,6 @@ is drawn or held out in each run, and equal rows stay on one side.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -15,11 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ftune.data import render
+from ftune.data.chance import uniform
+from ftune.data.forming import Setting, forming
 from ftune.data.ledger import Ledger, SourceCounts
 from ftune.data.rules import Dropped
 from ftune.data.sources import read_rows
 from ftune.errors import DataError
-from ftune.registry import FORMATS
 from ftune.types import Example, Labelled, Row, Tokens
 
 OnBadRow = Literal["error", "skip"]
@@ -54,14 +53,14 @@ def examples(
     """
     for index, source in enumerate(sources):
         counts = ledger[index]
-        form = FORMATS.load(source.format.name)
+        form = forming(source, Setting(folder, seed, index))
         for row in read_rows(source, folder):
             counts.read += 1
             if row.problem is not None:
                 _bad(counts, row, row.problem, on_bad_row)
                 continue
             try:
-                example = form.example(row.value, source.format.config)
+                example = form.example(row)
             except DataError as error:
                 _bad(counts, row, str(error), on_bad_row)
                 continue
@@ -93,7 +92,7 @@ def tokenized(
                 row = Row(counts.source, one.row)
                 _bad(counts, row, str(tokens), on_bad_row)
             else:
-                counts.use(tokens, one.times)
+                counts.use(tokens, one.times, one.example)
                 yield one, tokens
 
 
@@ -110,14 +109,14 @@ def drawn(weight: float, seed: int, number: int, example: Example | Labelled) ->
     Its number and words decide, not its path: a moved file gives the same rows.
     """
     whole = int(weight)
-    return whole + (_uniform(seed, "weight", number, *example.words) < weight - whole)
+    return whole + (uniform(seed, "weight", number, *example.words) < weight - whole)
 
 
 def side(
     example: Example | Labelled, seed: int, eval_share: float, test_share: float
 ) -> Literal["train", "eval", "test"]:
     """ "train", "eval" or "test": the shares are cut from one draw, so none overlaps another."""
-    at = _uniform(seed, "side", *example.words)
+    at = uniform(seed, "side", *example.words)
     if at < test_share:
         return "test"
     return "eval" if at < test_share + eval_share else "train"
@@ -126,9 +125,3 @@ def side(
 def once(taken: Taken) -> Taken:
     """The same without repetition, for rows that are held out."""
     return replace(taken, times=1)
-
-
-def _uniform(seed: int, *parts: object) -> float:
-    """A number in [0, 1) that follows from the arguments alone."""
-    text = json.dumps([seed, *parts], ensure_ascii=True)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) / 2.0**64

@@ -99,7 +99,8 @@ def _count(store: TokenStore, times: np.ndarray, wanted: Sequence[float], ledger
     for source in range(many):
         shares = {"asked": wanted[source], "rows": rows[source], "trained": trained[source]}
         drawn = {name: int(each[source]) for name, each in sums.items()}
-        ledger[source].redraw(drawn, {f"{k}_percent": 100 * v for k, v in shares.items()})
+        percent = {f"{k}_percent": 100 * v for k, v in shares.items()}
+        ledger[source].redraw(drawn, percent, times[store.sources == source])  # type: ignore[arg-type]
     ledger.balance()
 
 

@@ -5,14 +5,16 @@ Rows read = used + bad + not drawn + held out + dropped; ``Ledger.balance`` asse
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ftune.errors import DataError
-from ftune.types import Tokens
+from ftune.types import Example, Tokens
 
 MOST_LISTED = 100  # bad rows named one by one, a source
+MOST_NOTED = 2**16 - 1  # what fits into two bytes
 
 COUNTS = (
     "read",
@@ -45,6 +47,11 @@ class SourceCounts:
     dropped: dict[str, int] = field(default_factory=dict)  # by reason
     bad_rows: list[str] = field(default_factory=list)  # file:row: why
     shares: dict[str, float] = field(default_factory=dict)  # of a mixture, in percent
+    templates: dict[str, int] = field(default_factory=dict)  # used rows that each one wrote
+    shots: int = 0  # demonstrations before the used rows
+    shots_cut: int = 0  # of them, taken out again since a row was too long
+    # Of each used row: its template, demonstrations, and those that were cut.
+    _noted: tuple[array[int], ...] = field(default_factory=lambda: tuple(array("H") for _ in "tsc"))
 
     @property
     def masked(self) -> int:
@@ -61,16 +68,42 @@ class SourceCounts:
         """Counts a row that is not used for a reason of the rules."""
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
 
-    def use(self, tokens: Tokens, times: int = 1) -> None:
-        """Counts a row that is used ``times`` times."""
+    def use(self, tokens: Tokens, times: int = 1, example: Any = None) -> None:
+        """Counts a row that is used ``times`` times; ``example`` is what it said."""
+        if isinstance(example, Example):
+            self._note(example, tokens, times)
         self.used += 1
         self.examples += times
         self.tokens += times * len(tokens.ids)
         self.trained += times * sum(tokens.trained)
         self.truncated += times * tokens.truncated
 
-    def redraw(self, drawn: Mapping[str, int], shares: Mapping[str, float]) -> None:
-        """Counts anew those of the used rows that a mixture draws; the others were not drawn."""
+    def _note(self, example: Example, tokens: Tokens, times: int) -> None:
+        shown, cut, number = example.shots, tokens.shots_cut, 0
+        if example.template:
+            self.templates[example.template] = self.templates.get(example.template, 0) + times
+            number = list(self.templates).index(example.template) + 1
+        self.shots += times * shown
+        self.shots_cut += times * cut
+        for noted, value in zip(self._noted, (number, shown, cut), strict=True):
+            noted.append(min(value, MOST_NOTED))
+
+    def redraw(
+        self, drawn: Mapping[str, int], shares: Mapping[str, float], times: Sequence[int]
+    ) -> None:
+        """Counts anew those of the used rows that a mixture draws; the others were not drawn.
+
+        ``times`` says how often each used row is drawn.
+        """
+        if self._noted[0]:
+            templates = dict.fromkeys(self.templates, 0)
+            names, self.shots, self.shots_cut = list(templates), 0, 0
+            for count, number, shown, cut in zip(times, *self._noted, strict=True):
+                self.shots += int(count) * shown
+                self.shots_cut += int(count) * cut
+                if number:
+                    templates[names[number - 1]] += int(count)
+            self.templates = templates
         self.not_drawn += self.used - drawn["used"]
         for name, count in drawn.items():
             setattr(self, name, count)
@@ -83,6 +116,10 @@ class SourceCounts:
                 setattr(self, name, getattr(self, name) + getattr(other, name))
         for reason, count in other.dropped.items():
             self.dropped[reason] = self.dropped.get(reason, 0) + count
+        for name, count in other.templates.items():
+            self.templates[name] = self.templates.get(name, 0) + count
+        self.shots += other.shots
+        self.shots_cut += other.shots_cut
         self.bad_rows = (self.bad_rows + other.bad_rows)[:MOST_LISTED]
 
     def to_json(self) -> dict[str, Any]:
@@ -90,7 +127,11 @@ class SourceCounts:
         counts = {name: getattr(self, name) for name in COUNTS}
         listed = {"bad_rows": list(self.bad_rows)} if self.bad_rows else {}
         shares = {name: round(share, 6) for name, share in self.shares.items()}
-        return {"source": self.source, **counts, **shares, "dropped": dict(self.dropped), **listed}
+        how: dict[str, Any] = {"templates": dict(self.templates)} if self.templates else {}
+        if self.shots:
+            how |= {"shots": self.shots, "shots_cut": self.shots_cut}
+        dropped = {"dropped": dict(self.dropped)}
+        return {"source": self.source, **counts, **shares, **how, **dropped, **listed}
 
 
 class Ledger:

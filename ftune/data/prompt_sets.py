@@ -63,7 +63,9 @@ def read_set(path: Path) -> tuple[PromptTemplate, ...]:
             "under it; or a templates.yaml of promptsource"
         )
     listed = data.get("templates")
-    if isinstance(listed, dict) and any(isinstance(t, dict) and "jinja" in t for t in listed.values()):
+    if isinstance(listed, dict) and any(
+        isinstance(t, dict) and "jinja" in t for t in listed.values()
+    ):
         return _promptsource(listed, path)
     found, problems = [], []
     for name, written in data.items():
@@ -90,7 +92,7 @@ def _promptsource(listed: Mapping[str, Any], path: Path) -> tuple[PromptTemplate
     for key, one in listed.items():
         if not isinstance(one, dict) or not isinstance(one.get("jinja"), str):
             raise RecipeError(f"{path}: templates.{key} has no jinja, a text; correct the file")
-        name = str(one.get("name") or key)
+        name = str(one.get("name") or key).strip()
         while name in found:  # names are not always given once
             name = f"{name} {key}"
         about = one.get("metadata")

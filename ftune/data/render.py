@@ -12,12 +12,13 @@ which nothing stands before. Text without roles is always trained as a whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from ftune.data.encoding import Encoder
 from ftune.data.layout import Part, lay_out
 from ftune.data.rules import Dropped, Rules
-from ftune.data.shortening import shortened
+from ftune.data.shortening import fewer, shortened
 from ftune.data.templating import Segment, Template
 from ftune.errors import DataError
 from ftune.types import Example, Message, Prompt, Tokens
@@ -60,14 +61,47 @@ def _batch(examples: Sequence[Example], template: Template, rules: Rules) -> Ite
         except DataError as error:
             plans.append(error)
     _encode([plan for plan in plans if isinstance(plan, list)], template.encoder)
-    for plan in plans:
+    for example, plan in zip(examples, plans, strict=True):
         if isinstance(plan, DataError):
             yield plan
             continue
         try:
-            yield _masked(plan, template.encoder, rules)
+            yield _fitted(plan, example.messages, template, rules)
         except DataError as error:
             yield error
+
+
+def _fitted(
+    plan: list[Part], messages: Sequence[Message], template: Template, rules: Rules
+) -> Tokens | Dropped:
+    """The ids with their mask; where they are too long, demonstrations go first, each whole."""
+    length = _length(plan)
+    turns, plan, shots_cut = _fewer(plan, messages, template, rules)
+    done = _masked(plan, turns, template.encoder, rules)
+    if isinstance(done, Dropped) or not shots_cut:
+        return done
+    return replace(done, truncated=length - len(done.ids), shots_cut=shots_cut)
+
+
+def _fewer(
+    plan: list[Part],
+    messages: Sequence[Message],
+    template: Template,
+    rules: Rules,
+    ask: bool = False,
+) -> tuple[Sequence[Message], list[Part], int]:
+    """The messages with so many demonstrations as have room, their parts, and how many went."""
+    gone = 0
+    if rules.on_too_long in {"truncate", "truncate_prompt"}:
+        while _length(plan) > rules.max_length and (less := fewer(messages)):
+            messages, gone = less, gone + 1
+            plan = lay_out(template.segments(messages, ask), template.encoder, template.bos)
+            _encode([plan], template.encoder)
+    return messages, plan, gone
+
+
+def _length(plan: Sequence[Part]) -> int:
+    return sum(len(part.ids) for part in plan)
 
 
 def _encode(plans: Sequence[list[Part]], encoder: Encoder) -> None:
@@ -78,21 +112,26 @@ def _encode(plans: Sequence[list[Part]], encoder: Encoder) -> None:
         part.ids = ids
 
 
-def _masked(plan: list[Part], encoder: Encoder, rules: Rules) -> Tokens | Dropped:
+def _masked(
+    plan: list[Part], messages: Sequence[Message], encoder: Encoder, rules: Rules
+) -> Tokens | Dropped:
     """The ids with their mask, not longer than allowed."""
     last = max((part.turn for part in plan if part.spoken), default=-1)
+    # A template may put turns of its own first, so what is behind demonstrations counts from last.
+    behind = next((i for i, m in enumerate(reversed(messages)) if m.shown), len(messages))
     for part in plan:
+        own = part.turn > last - behind
         part.trained = rules.train_on == "all" or (
-            part.spoken and (rules.train_on == "assistant" or part.turn == last)
+            part.spoken and own and (rules.train_on == "assistant" or part.turn == last)
         )
-    length = sum(len(part.ids) for part in plan)
+    length = _length(plan)
     cut = 0
     if length > rules.max_length:
-        shorter = shortened(plan, length, encoder, rules)
+        shorter = shortened(plan, length, encoder, rules, Example(tuple(messages)).shots)
         if isinstance(shorter, Dropped):
             return shorter
         plan = shorter
-        cut = length - sum(len(part.ids) for part in plan)
+        cut = length - _length(plan)
     ids = [token for part in plan for token in part.ids]
     trained = [part.trained for part in plan for _ in part.ids]
     if trained:
@@ -118,7 +157,8 @@ def prompt(
     answer = example.messages[-1].content
     asked = example.messages if answer_is_all(example) else example.messages[:-1]
     references = tuple(dict.fromkeys((answer, *example.references)))
-    return _ask(asked, template, rules, references, source, row)
+    made = _ask(asked, template, rules, references, source, row)
+    return replace(made, choices=example.choices) if isinstance(made, Prompt) else made
 
 
 def answer_is_all(example: Example) -> bool:
@@ -149,9 +189,13 @@ def _ask(
     segments = template.segments(messages, ask=True)
     plan = lay_out(segments, template.encoder, template.bos)
     _encode([plan], template.encoder)
-    length = sum(len(part.ids) for part in plan)
+    messages, plan, gone = _fewer(plan, messages, template, rules, ask=True)
+    if gone:
+        segments = template.segments(messages, ask=True)
+    length = _length(plan)
     if length > rules.max_length:
-        shorter = shortened(plan, length, template.encoder, rules, asking=True)
+        shots = Example(tuple(messages)).shots
+        shorter = shortened(plan, length, template.encoder, rules, shots, asking=True)
         if isinstance(shorter, Dropped):
             return shorter
         plan = shorter

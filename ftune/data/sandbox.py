@@ -1,7 +1,8 @@
 """Rendering templates in a child process, with limits on time and memory; a model's own first.
 
-A chat template is a program that came with a model, a prompt template one that came with data. Jinja's sandbox keeps it from reaching out;
-only a process of its own keeps it from never ending and from taking all memory.
+A chat template is a program that came with a model, a prompt template one that came with data.
+Jinja's sandbox keeps it from reaching out; only a process of its own keeps it from never ending and
+from taking all memory.
 """
 
 from __future__ import annotations

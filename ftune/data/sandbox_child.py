@@ -100,7 +100,7 @@ class Prompts:
     """A set of prompt templates: each is one text with ``|||`` in it, or an input and a target."""
 
     def __init__(self, written):  # type: ignore[no-untyped-def]
-        """Compiles them; ``columns`` are what each takes from a row."""
+        """Compiles them."""
         from jinja2 import StrictUndefined
         from jinja2.sandbox import ImmutableSandboxedEnvironment
         from jinja2.utils import pass_context
@@ -111,38 +111,20 @@ class Prompts:
         def choice(_, items):  # type: ignore[no-untyped-def]
             return self.chance.one_of(list(items))
 
-        found = ImmutableSandboxedEnvironment(
-            undefined=StrictUndefined, keep_trailing_newline=True
-        )
+        found = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
         found.globals["zip"] = zip
         found.filters |= {
             "choice": choice, "most_frequent": most_frequent, "regex_replace": regex_replace,
         }  # fmt: skip
         del found.filters["random"], found.globals["lipsum"]
-        self.environment = found
-        self.columns, self.parts, self.choices = {}, {}, {}
+        self.parts, self.choices = {}, {}
         for name, prompt in written.items():
             try:
-                texts = [*prompt["parts"], *([prompt["choices"]] if prompt["choices"] else [])]
-                self.columns[name] = sorted(set().union(*map(self.taken, texts)))
                 self.parts[name] = [found.from_string(text) for text in prompt["parts"]]
                 if prompt["choices"]:
                     self.choices[name] = found.from_string(prompt["choices"])
             except Exception as error:
                 raise ValueError(f"{name}: {type(error).__name__}: {error}") from error
-
-    def taken(self, text):  # type: ignore[no-untyped-def]
-        """The variables of a template that it can't do without."""
-        from jinja2 import meta, nodes
-
-        tree = self.environment.parse(text)
-        asked = {
-            test.node.name
-            for test in tree.find_all(nodes.Test)
-            if test.name in ("defined", "undefined") and isinstance(test.node, nodes.Name)
-        }
-        known = {"answer_choices", *asked, *self.environment.globals}
-        return meta.find_undeclared_variables(tree) - known
 
     def write(self, request):  # type: ignore[no-untyped-def]
         """The parts of a row's prompt, and its answer choices."""
@@ -262,11 +244,9 @@ def main() -> None:
     _say({"up": "yes"})
     start = json.loads(sys.stdin.readline())
     stop_after(start["seconds"])
-    columns = None
     try:
         if "prompts" in start:
-            prompts = Prompts(start["prompts"])
-            write, columns = prompts.write, prompts.columns
+            write = Prompts(start["prompts"]).write
         else:
             write = chat(sandbox.from_string(start["template"]), start["given"])
     except ValueError as error:
@@ -275,7 +255,7 @@ def main() -> None:
     except Exception as error:  # of the template's syntax, or from compiling it
         _say({"error": "syntax", "message": f"{type(error).__name__}: {error}"})
         return
-    _say({"ready": "yes", "columns": columns})
+    _say({"ready": "yes"})
     stop_after(0)
     for line in sys.stdin:
         stop_after(start["seconds"])

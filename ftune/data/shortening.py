@@ -6,6 +6,9 @@
   exchanges (a user's turn and all up to the next one) go first, whole, while another user's turn
   remains; then that turn's words are cut from the left. Where that is not enough, the example is
   dropped (reason "answer too long").
+
+Demonstrations before a question (``few_shot``) go before all else under both: whole, the first one
+first, as long as there is one; see ``render``.
 """
 
 from __future__ import annotations
@@ -18,20 +21,28 @@ from ftune.data.layout import Part
 from ftune.data.rules import Dropped, Rules
 from ftune.data.templating import Segment
 from ftune.errors import DataError
+from ftune.types import Message
 
 
 def shortened(
-    plan: Sequence[Part], length: int, encoder: Encoder, rules: Rules, asking: bool = False
+    plan: Sequence[Part],
+    length: int,
+    encoder: Encoder,
+    rules: Rules,
+    shots: int = 0,
+    asking: bool = False,
 ) -> list[Part] | Dropped:
     """The parts with at most ``rules.max_length`` ids, or why that can't be.
 
     A prompt without its answer (``asking``) has no end to cut off: its left is cut instead.
+    ``shots`` is how many demonstrations are in it.
 
     Raises:
         DataError: the rules say that nothing may be too long.
     """
     if rules.on_too_long == "error":
         what = "the prompt" if asking else "the row"
+        what += f" with {shots} demonstrations (few_shot)" if shots else ""
         raise DataError(
             f"{what} has {length} tokens, and data.max_length is {rules.max_length}; raise it, or "
             "set data.on_too_long: truncate_prompt, truncate or drop"
@@ -41,6 +52,23 @@ def shortened(
     if rules.on_too_long == "truncate" and not asking:
         return _head(plan, rules.max_length)
     return _without_left(plan, length - rules.max_length, encoder)
+
+
+def fewer(messages: Sequence[Message]) -> tuple[Message, ...] | None:
+    """The messages without their first demonstration; None where there is none left."""
+    for at, message in enumerate(messages):
+        if len(message.cuts) > 1:
+            start, end, *rest = message.cuts
+            content = message.content[:start] + message.content[end:]
+            cuts = (start, *(cut - (end - start) for cut in rest))
+            less = replace(message, content=content, cuts=cuts)
+            return (*messages[:at], less, *messages[at + 1 :])
+    starts = [i for i, m in enumerate(messages) if m.shown and m.role == "user"]
+    if not starts:
+        return None
+    behind = max(i for i, m in enumerate(messages) if m.shown) + 1
+    end = starts[1] if len(starts) > 1 else behind
+    return (*messages[: starts[0]], *messages[end:])
 
 
 def _head(plan: Sequence[Part], room: int) -> list[Part]:

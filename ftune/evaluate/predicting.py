@@ -173,6 +173,7 @@ class Engine:
             text=text,
             references=prompt.references,
             source=prompt.source,
+            choices=prompt.choices,
             finish=finish,
             tokens=tokens,
         )

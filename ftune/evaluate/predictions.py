@@ -41,8 +41,9 @@ def line(prediction: Prediction, base: Prediction | None = None) -> str:
     if prediction.loss_sum is None:
         for name in ("loss_sum", "loss_count", "loss_bytes"):
             del value[name]
-    if not prediction.scores:
-        del value["scores"]
+    for name in ("scores", "choices"):
+        if not value[name]:
+            del value[name]
     if base is not None:
         value["base"] = base.text
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
@@ -67,7 +68,7 @@ def _parse(text: str, place: str) -> Prediction:
         given_all = json.loads(text)
         given_all.pop("base", None)
         value: dict[str, Any] = {FIELDS[name]: given for name, given in given_all.items()}
-        for name in ("references", "scores"):
+        for name in ("references", "scores", "choices"):
             value[name] = tuple(value.get(name, ()))
         return Prediction(**value)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

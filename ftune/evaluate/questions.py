@@ -16,11 +16,15 @@ EXAMPLE = '{"prompt": "..."} or {"messages": [{"role": "user", "content": "..."}
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, and where it stands: ``row`` is its line in ``source``."""
+    """What is asked, and where it stands: ``row`` is its line in ``source``.
+
+    ``adapter`` is who is asked, of several; empty for the first one.
+    """
 
     messages: tuple[Message, ...]
     source: str = ""
     row: int = 0
+    adapter: str = ""
 
 
 def read_questions(path: Path) -> Iterator[Question]:
@@ -40,7 +44,9 @@ def read_questions(path: Path) -> Iterator[Question]:
         if path.suffix == ".txt":
             yield Question((Message("user", text),), str(path), row)
         else:
-            yield Question(_messages(text, f"{path}:{row}"), str(path), row)
+            place = f"{path}:{row}"
+            value = _object(text, place)
+            yield Question(_messages(value, place), str(path), row, _adapter(value, place))
     if not count:
         raise DataError(f"{path}: holds no question; give one on each line")
 
@@ -65,7 +71,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"{path}: can't be read ({error.strerror or error})") from error
 
 
-def _messages(text: str, place: str) -> tuple[Message, ...]:
+def _object(text: str, place: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
         json.dumps(value, ensure_ascii=False).encode()
@@ -73,7 +79,18 @@ def _messages(text: str, place: str) -> tuple[Message, ...]:
         raise DataError(f"{place}: holds half of a surrogate pair; write the character") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{place}: is not JSON ({error}); give {EXAMPLE}") from error
-    keys = set(value) & {"prompt", "messages"} if isinstance(value, dict) else set()
+    return value if isinstance(value, dict) else {}
+
+
+def _adapter(value: dict[str, Any], place: str) -> str:
+    found = value.get("adapter", "")
+    if not isinstance(found, str) or ("adapter" in value and not found):
+        raise DataError(f"{place}: adapter is no name; leave it out for the first adapter")
+    return found
+
+
+def _messages(value: dict[str, Any], place: str) -> tuple[Message, ...]:
+    keys = set(value) & {"prompt", "messages"}
     if len(keys) != 1:
         raise DataError(f"{place}: needs either prompt or messages; give {EXAMPLE}")
     if keys == {"prompt"}:

@@ -14,7 +14,17 @@ from typing import Any
 import torch
 
 from ftune import environment
-from ftune.fast import allocation, gated, linear, lora, norm, products, recompute, trials
+from ftune.fast import (
+    allocation,
+    compiled,
+    gated,
+    linear,
+    lora,
+    norm,
+    products,
+    recompute,
+    trials,
+)
 from ftune.fast.head import Head
 
 MARK = "_ftune_paths"  # the attribute of a model under which an objective finds its ``Paths``
@@ -35,16 +45,25 @@ def paths_of(model: Any) -> Paths:
 
 
 @contextmanager
-def quick(model: Any) -> Iterator[Paths]:
-    """The model with fast paths while inside; FTUNE_PLAIN=1 leaves it as it is."""
+def quick(model: Any, compile_layers: bool = False) -> Iterator[Paths]:
+    """The model with fast paths while inside; FTUNE_PLAIN=1 leaves it as it is.
+
+    With ``compile_layers`` its layers are compiled, and no other path is taken inside of them.
+    """
     if environment.plain() or MARK in model.__dict__:
         yield paths_of(model)
         return
     chosen = products.choose()
     replaced: list[torch.nn.Module] = []
     counts: dict[str, int] = {}
+    layers = recompute.blocks(model) if compile_layers else []
+    inside = {id(part) for layer in layers for part in layer.modules()}
     try:
-        for kind, module, forward in _found(model, chosen):
+        for layer in layers:
+            layer.forward = compiled.forward_of(layer)  # type: ignore[method-assign]
+            replaced.append(layer)
+            counts["compiled"] = counts.get("compiled", 0) + 1
+        for kind, module, forward in _found(model, chosen, inside):
             module.forward = forward  # type: ignore[method-assign]
             replaced.append(module)
             counts[kind] = counts.get(kind, 0) + 1
@@ -62,13 +81,13 @@ def quick(model: Any) -> Iterator[Paths]:
 
 
 def _found(
-    model: Any, chosen: products.Products
+    model: Any, chosen: products.Products, left_out: set[int]
 ) -> Iterator[tuple[str, torch.nn.Module, Callable[..., Any]]]:
     """Modules with another forward; of those that have to be tried, one of each kind is tried."""
     tried: dict[tuple[Any, ...], bool] = {}
     for module in list(model.modules()):
-        if "forward" in module.__dict__:  # someone else's, which ours would hide
-            continue
+        if "forward" in module.__dict__ or id(module) in left_out:
+            continue  # someone else's, which ours would hide
         if forward := lora.forward_of(module, chosen):
             yield "lora", module, forward
         elif forward := linear.forward_of(module, chosen):

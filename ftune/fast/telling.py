@@ -9,6 +9,7 @@ from ftune.fast.quick import Paths, paths_of
 
 # The path's kind in ``Paths.modules``, and why no module goes it.
 WHY_NOT = {
+    "compiled": "train.torch_compile is false",
     "lora": "no LoRA on a plain linear layer",
     "linear": "torch's own product is as good here",
     "norm": "no RMSNorm that gave the same when it was tried",
@@ -22,11 +23,16 @@ def told(model: Any) -> dict[str, str]:
     if environment.plain():
         return {"all": "not taken: FTUNE_PLAIN is set"}
     paths = paths_of(model)
-    modules = {
-        kind: f"{paths.modules[kind]} modules" if paths.modules.get(kind) else f"not taken: {why}"
-        for kind, why in WHY_NOT.items()
-    }
+    modules = {kind: _modules(paths, kind, why) for kind, why in WHY_NOT.items()}
     return {**modules, "head": _head(paths), "no padding mask": _mask(paths)}
+
+
+def _modules(paths: Paths, kind: str, why: str) -> str:
+    if number := paths.modules.get(kind):
+        return f"{number} modules"
+    if paths.modules.get("compiled"):
+        why = "it steps aside for compiled layers"
+    return f"not taken: {why}"
 
 
 def _head(paths: Paths) -> str:

@@ -39,6 +39,7 @@ def attach(model: Any, config: Any) -> Any:
 
     config.task_type = heads.peft_task(model)
     if head := heads.head_modules(model):
+        _check_virtual(model, config)
         _add_head(config, head)
     try:
         with quiet(), nothing_compiled():
@@ -49,6 +50,29 @@ def attach(model: Any, config: Any) -> Any:
     if not sizes.count(tuned).trainable:
         raise ModelError("tune: nothing would be trained with these settings")
     return tuned
+
+
+def _check_virtual(model: Any, config: Any) -> None:
+    """Refuses virtual tokens where they would be misread behind another head than an LM's.
+
+    Raises:
+        ModelError: PEFT has no place for them, or the head would look at padding.
+    """
+    if not config.is_prompt_learning:
+        return
+    named = str(config.peft_type).rpartition(".")[2].lower()
+    if config.task_type is None:
+        raise ModelError(
+            f"tune.method: PEFT puts no virtual tokens ({named}) before several choices; take lora"
+        )
+    # transformers finds the last token of a line by its id, and embeddings have none.
+    embedded = named != "prefix_tuning"
+    if embedded and config.task_type == "SEQ_CLS" and hasattr(model, "score"):
+        raise ModelError(
+            f"tune.method: {named} hands {type(model).__name__} embeddings instead of ids, in "
+            "which it can't find a text's last token and would read padding; take lora, or "
+            "prefix_tuning"
+        )
 
 
 def _add_head(config: Any, head: tuple[str, ...]) -> None:

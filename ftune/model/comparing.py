@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ftune.model import heads
+
 HELD = 2**27  # numbers that the logits of all compared rows may have together: 1 GiB in float64
 
 
@@ -25,12 +27,26 @@ class Difference:
 
 
 def logits(model: Any, row: Sequence[int]) -> Any:
-    """Logits of shape (length, vocabulary) of a row of token ids, on the CPU, without gradient."""
+    """Logits of shape (length, vocabulary) of a row of token ids, on the CPU, without gradient.
+
+    Of another head what it gives: (1, labels), (length, tags), (length, 2) of the two ends of an
+    answer, or (1, 1) of a choice.
+    """
     import torch
 
     ids = torch.tensor([list(row)], device=model.device)
+    kind = heads.task_of(model).kind
     with torch.inference_mode():
-        found = model(input_ids=ids, use_cache=False).logits[0]
+        if kind == "question_answering":
+            said = model(input_ids=ids)
+            found = torch.stack([said.start_logits[0], said.end_logits[0]], -1)
+        elif kind == "multiple_choice":
+            found = model(input_ids=ids.unsqueeze(0)).logits
+        elif kind == heads.LANGUAGE:
+            found = model(input_ids=ids, use_cache=False).logits[0]
+        else:
+            found = model(input_ids=ids).logits
+            found = found if found.dim() == 2 else found[0]
     return found[-len(row) :].cpu()  # without virtual tokens
 
 

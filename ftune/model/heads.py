@@ -19,9 +19,15 @@ LANGUAGE = "causal_lm"
 POOLERS = ("pooler",)  # part of the body by name, but missing where a model was trained without
 
 
+def mark(model: Any, task: Task) -> None:
+    """Notes what the model is for."""
+    setattr(model, MARK, task)
+
+
 def task_of(model: Any) -> Task:
     """What the model is for; a language model, where nobody said otherwise."""
-    return getattr(model, MARK, None) or Task()
+    inner = model.get_base_model() if hasattr(model, "peft_config") else model
+    return getattr(inner, MARK, None) or Task()
 
 
 def peft_task(model: Any) -> str | None:
@@ -62,11 +68,12 @@ def read(folder: str, name: str, task: Task, options: Mapping[str, Any]) -> Any:
     Raises:
         ModelError: the architecture has no such head, or the body is not in the files.
     """
-    import transformers
-
-    kind = KINDS.load(task.kind)
-    auto = getattr(transformers, kind.AUTO)
-    model, info = auto.from_pretrained(folder, **options, **kind.options(task))
+    config, architecture = _architecture(folder, name, task, options)
+    chosen = KINDS.load(task.kind).options(task)
+    quantized = options.get("quantization_config")
+    if quantized is not None:  # what is drawn anew, and trained, can't be kept in a few bits
+        quantized.llm_int8_skip_modules = [*_outside(config, architecture), *POOLERS]
+    model, info = architecture.from_pretrained(folder, **options, **chosen)
     new = {*info["missing_keys"], *(str(key[0]) for key in info["mismatched_keys"])}
     inside = f"{model.base_model_prefix}."
     poolers = {key for key in new if key.startswith(inside) and _is_pooler(key)}
@@ -79,8 +86,42 @@ def read(folder: str, name: str, task: Task, options: Mapping[str, Any]) -> Any:
             f"{type(model).__name__}; download the model again"
         )
     model._ftune_new_poolers = tuple(sorted({key.rsplit(".", 2)[0] for key in poolers}))
-    setattr(model, MARK, task)
+    mark(model, task)
     return model
+
+
+def _architecture(
+    folder: str, name: str, task: Task, options: Mapping[str, Any]
+) -> tuple[Any, Any]:
+    """The configuration, and the class of the model with its head.
+
+    Raises:
+        ModelError: transformers has none.
+    """
+    import transformers
+
+    code = options.get("trust_remote_code", False)
+    config = transformers.AutoConfig.from_pretrained(
+        folder, trust_remote_code=code, local_files_only=True
+    )
+    auto = getattr(transformers, KINDS.load(task.kind).AUTO)
+    known = type(config) in auto._model_mapping
+    if not known and not code:
+        raise ModelError(
+            f"{name}: transformers has no {config.model_type} model with a head for "
+            f"{task.kind.replace('_', ' ')}; take an encoder (of BERT's kind), or another "
+            "train.objective"
+        )
+    return config, auto._model_mapping[type(config)] if known else auto
+
+
+def _outside(config: Any, architecture: Any) -> list[str]:
+    """The modules of a model that are not its body."""
+    import torch
+
+    with torch.device("meta"):
+        made = getattr(architecture, "from_config", architecture)(config)
+    return [name for name, _ in made.named_children() if name != made.base_model_prefix]
 
 
 def _is_pooler(key: str) -> bool:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from ftune.errors import FtuneError, ModelError
-from ftune.model import adapters, deltas, manifest, soundness, weights
+from ftune.model import adapters, deltas, heads, manifest, soundness, weights
 from ftune.model.attaching import is_peft
 from ftune.model.comparing import Difference, compare, logits, shortened
-from ftune.model.loading import load_model, load_tokenizer
+from ftune.model.loading import Loaded, load_model, load_tokenizer
 from ftune.model.quiet import quiet
 from ftune.model.resolve import locate
 from ftune.recipe.schema import Model
+from ftune.registry import KINDS
 from ftune.run.progress import Progress, Silent
+from ftune.types import Task
 
 # Largest allowed difference of two logits, as a share of the largest logit. Narrow types round
 # each merged weight to 8 or 11 bits, which shows in the logits.
@@ -62,6 +65,7 @@ def merge(
     *,
     rows: Sequence[Sequence[int]] = (),
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    task: Task | None = None,
     beside: Sequence[str] = (),
     allow_code: bool = False,
     progress: Progress | None = None,
@@ -75,6 +79,7 @@ def merge(
         output: folder that is made; it must not hold anything.
         rows: token ids to compare on; by default a few rows of drawn ids.
         dtype: of the weights on disk; auto takes the base's own.
+        task: what the model is for; by default a causal language model.
         beside: names of files that go with the adapter, and are copied to the merged model.
         allow_code: whether the command line allowed code that comes with the model.
         progress: is told what is done.
@@ -91,7 +96,7 @@ def merge(
     _check_mergeable(adapter)
     section = _plain_section(model)
     tokenizer = load_tokenizer(section, allow_code)
-    base = load_model(section, tokenizer, allow_code=allow_code)
+    base = load_model(section, tokenizer, allow_code=allow_code, task=task)
     _take_template(tokenizer, adapter)
     tuned = adapters.load(base, adapter, progress=progress)
     arithmetic = torch.float64 if base.facts["parameters"] <= EXACT else torch.float32
@@ -100,7 +105,7 @@ def merge(
     checked = shortened(rows, vocabulary) or _drawn(vocabulary)
     say(f"merge: base and adapter read; comparing on {len(checked)} rows")
     expected = [logits(tuned, row) for row in checked]
-    gap, note = _quantized(model, tuned, tokenizer, checked, allow_code)
+    gap, note = _quantized(model, tuned, base, checked, allow_code)
     merged = _merged(tuned, adapter)
     del tuned, base  # room for the second model
     kept = dtype if dtype != "auto" else _own_dtype(model, allow_code)
@@ -113,7 +118,7 @@ def merge(
             if (adapter / name).is_file():
                 shutil.copyfile(adapter / name, part / name)
         code = allow_code and model.trust_remote_code
-        proof = _proof(part, checked, expected, kept, arithmetic, code)
+        proof = _proof(part, checked, expected, kept, arithmetic, code, task or Task())
         proof = replace(proof, quantized=gap, quantized_note=note)
         if not proof.holds:
             raise ModelError(
@@ -200,18 +205,19 @@ def _drawn(size: int) -> list[list[int]]:
 
 
 def _quantized(
-    model: Model, tuned: Any, tokenizer: Any, rows: Sequence[Sequence[int]], allow_code: bool
+    model: Model, tuned: Any, base: Loaded, rows: Sequence[Sequence[int]], allow_code: bool
 ) -> tuple[Difference | None, str]:
     """How far the run's quantized base is from the full one below ``tuned``, or why not known."""
     if not model.quantization:
         return None, ""
+    read = partial(load_model, tokenizer=base.tokenizer, allow_code=allow_code, task=base.task)
     try:
-        narrow = load_model(model, tokenizer, allow_code=allow_code).model
+        narrow = read(model).model
     except FtuneError as error:
         return None, f"the quantized base can't be loaded here: {error}"
     found = (logits(narrow, row) for row in rows)
     if not is_peft(tuned):  # the trained weights stand in the base's place
-        full = load_model(_plain_section(model), tokenizer, allow_code=allow_code).model
+        full = read(_plain_section(model)).model
         return compare((logits(full, row) for row in rows), found), ""
     with tuned.disable_adapter():
         return compare((logits(tuned, row) for row in rows), found), ""
@@ -236,16 +242,19 @@ def _proof(
     kept: str,
     arithmetic: Any,
     code: bool,
+    task: Task,
 ) -> Proof:
     """Reads the merged model with plain transformers and compares its logits."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    import transformers
+    from transformers import AutoTokenizer
 
     with quiet():
-        model = AutoModelForCausalLM.from_pretrained(
+        model = getattr(transformers, KINDS.load(task.kind).AUTO).from_pretrained(
             str(folder), dtype=torch.float32, trust_remote_code=code, local_files_only=True
         )
         AutoTokenizer.from_pretrained(str(folder), trust_remote_code=code, local_files_only=True)
+    heads.mark(model, task)
     model = model.to(arithmetic).eval()
     found = compare(expected, (logits(model, row) for row in rows))
     share = BOUNDS[kept] if arithmetic == torch.float64 else max(BOUNDS[kept], 1e-5)

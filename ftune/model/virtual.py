@@ -25,12 +25,21 @@ def start_ids(model: Any, tokenizer: Any, count: int, text: str) -> Any:
 
 
 def start_from(tuned: Any, ids: Any) -> None:
-    """Sets the prefix to the keys and values that the base itself has of these tokens."""
+    """Sets the prefix to the keys and values that the base itself has of these tokens.
+
+    An encoder keeps none: there the prefix is drawn, as narrow as its own new weights.
+    """
     import torch
     from peft.tuners.cartridge.utils import initialize_kv_prefix_from_past_key_values
 
-    with torch.no_grad(), tuned.disable_adapter():
-        cache = tuned(input_ids=ids.to(tuned.device), use_cache=True).past_key_values
+    body = tuned.get_base_model().base_model  # the prefix is put before it, outside
+    with torch.no_grad():
+        cache = body(input_ids=ids.to(tuned.device), use_cache=True).past_key_values
+    if cache is None:
+        spread = getattr(tuned.config, "initializer_range", 0.02)
+        for parameter in tuned.prompt_encoder.parameters():
+            torch.nn.init.normal_(parameter, std=spread)
+        return
     initialize_kv_prefix_from_past_key_values(tuned, past_key_values=cache)
 
 

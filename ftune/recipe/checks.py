@@ -1,7 +1,8 @@
 """Rules across sections: what would be read past, or can't go together.
 
 A rule is a function that gives problems of a recipe; all in ``RULES``, ``methods.RULES``,
-``objectives.RULES``, ``names.RULES`` and ``checks_of_evaluation.RULES`` are run.
+``objectives.RULES``, ``names.RULES``, ``checks_of_sources.RULES``, ``checks_of_layers.RULES`` and
+``checks_of_evaluation.RULES`` are run.
 None may ask whether a key was written or left out: a resolved recipe has them all.
 """
 
@@ -12,7 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ftune.recipe import checks_of_evaluation, methods, names, objectives
+from ftune.recipe import (
+    checks_of_evaluation,
+    checks_of_layers,
+    checks_of_sources,
+    methods,
+    names,
+    objectives,
+)
 from ftune.recipe.places import KeyPath, Problem, dotted, unread_key
 from ftune.recipe.schema import Quantization, Recipe, Train
 from ftune.recipe.view import View
@@ -35,7 +43,8 @@ def check(
     everything = tuple(Recipe.model_fields)
     rules = [rule for rule in names.RULES if rows_there or rule is not names.sources]
     on_paths: list[Rule] = [partial(rule, folder=folder) for rule in rules]
-    for rule in [*RULES, *checks_of_evaluation.RULES, *methods.RULES, *objectives.RULES, *on_paths]:
+    others = (checks_of_evaluation, checks_of_layers, checks_of_sources, methods, objectives)
+    for rule in [*RULES, *(rule for one in others for rule in one.RULES), *on_paths]:
         reads: set[str] = set()
         problems = list(rule(View(recipe, "", everything, reads)))
         if not any(_touch(key, bad) for key in reads for bad in spoiled):

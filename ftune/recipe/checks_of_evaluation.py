@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ftune.recipe.harness import Harness
 from ftune.recipe.places import Problem, unread_key
-from ftune.recipe.schema import Evaluate, Generation, Harness
+from ftune.recipe.schema import Evaluate, Generation
 from ftune.registry import METRICS
 
 FEWEST_DRAWS = 100  # beyond each end of a 95% interval lie 1 in 40

@@ -69,6 +69,12 @@ def virtual_tokens(recipe: Any) -> Iterator[Problem]:
             f"train.gradient_checkpointing: {name} hands its virtual tokens to the layers in a "
             "cache, which a layer that is run twice can't take; write false",
         )
+    if name in CACHED and recipe.train.torch_compile:
+        yield Problem(
+            ("train", "torch_compile"),
+            f"train.torch_compile: {name} hands its virtual tokens to the layers in a cache, which "
+            "is another one in each layer and can't be compiled once for all; write false",
+        )
 
 
 def added_tokens(recipe: Any) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ftune.recipe.checks_of_sources import every
 from ftune.recipe.places import KeyPath, Problem, dotted
 from ftune.recipe.source_text import near_files
 from ftune.registry import ROOT, template_names
@@ -91,11 +92,24 @@ def _is_folder(name: str) -> bool:
 
 
 def sources(recipe: Any, folder: Path) -> Iterator[Problem]:
-    """Files of rows are there, and take no keys of hub data sets."""
+    """Files of rows are there, and take no keys of hub data sets; so are files beside them."""
     for part in ("train", "eval", "test"):
         entries = getattr(recipe.data, part)
         for i, source in enumerate(entries if isinstance(entries, tuple) else ()):
             yield from _source(("data", part, i), source, folder)
+    for at, source in every(recipe):
+        if source.few_shot is not None and source.few_shot.pool is not None:
+            yield from _source((*at, "few_shot", "pool"), source.few_shot.pool, folder)
+        if source.format.name == "prompts" and source.format.config is not None:
+            yield from _templates((*at, "columns", "templates"), source.format.config, folder)
+
+
+def _templates(at: KeyPath, config: Any, folder: Path) -> Iterator[Problem]:
+    """The file of prompt templates is there."""
+    path = config.templates
+    if path is not None and ("\0" in path or not (folder / _expanded(path)).is_file()):
+        hint = "correct it" if "\0" in path else _hint(path, folder / _expanded(path), folder)
+        yield Problem(at, f"{dotted(at)}: there is no file {path!r}; {hint}")
 
 
 def _source(at: KeyPath, source: Any, folder: Path) -> Iterator[Problem]:

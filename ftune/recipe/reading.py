@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ftune.errors import RecipeError
-from ftune.recipe import wording
+from ftune.recipe import sweeping, wording
 from ftune.recipe.checks import check
 from ftune.recipe.choices import Choosing
 from ftune.recipe.names import SHIPPED
@@ -20,6 +20,8 @@ from ftune.recipe.source_text import read_text
 from ftune.recipe.validating import MOST, validated
 from ftune.recipe.yaml_tree import Fault, parse
 
+Line = tuple[tuple[int, int, int], str]  # where it is sorted in, and its words
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -29,6 +31,29 @@ class Loaded:
     path: Path
     text: str
     written: tuple[KeyPath, ...] = ()  # the keys that hold a value, in the file or set on top of it
+    points: tuple[Point, ...] = ()  # of its sweep
+
+    def alone(self) -> Loaded:
+        """This recipe, if it stands for one run.
+
+        Raises:
+            RecipeError: it has a sweep.
+        """
+        if self.points:
+            raise RecipeError(
+                f"{self.path}: its sweep makes {len(self.points)} runs; `ftune sweep {self.path}` "
+                "runs them in turn, and -o sweep=null takes the recipe without it"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class Point:
+    """One recipe of a sweep: its values by key, and what they are called together."""
+
+    label: str
+    values: Mapping[str, Any]
+    loaded: Loaded
 
 
 def load_recipe(
@@ -43,19 +68,85 @@ def load_recipe(
     Raises:
         RecipeError: one line for each problem, ``file:line:col: what is wrong; what to do``.
     """
-    path = Path(path)
+    path, there = Path(path), Path(home or path)
     text = read_text(path)
     plain, places, faults = parse(text, str(path))
     plain = apply_overrides(plain, tuple(overrides), places)
-    _place_model(plain, Path(home or path).parent)
+    _place_model(plain, there.parent)
     if not isinstance(plain, dict):
         said = f"a recipe must be keys, got {wording.shown(plain)}"
         raise RecipeError(f"{path}:1:1: {said}; begin with `model:`")
-    recipe, problems = read(plain, Path(home or path), rows_there=home is None)
-    lines = told(problems, faults, places)
+    recipe, problems = read(plain, there, rows_there=home is None)
+    axes, wrong = sweeping.axes(plain.get("sweep"), places)
+    better = {problem.path for problem in wrong}
+    problems = [p for p in problems if p.path not in better] + wrong
+    found: list[_Read] = []
+    if axes and not wrong:
+        name = recipe.name if recipe else there.stem
+        found = list(_points(plain, axes, name, places, there, home is None))
+    lines = told(problems, faults, places, _apart(found, problems, places))
     if lines or recipe is None:
         raise RecipeError(*lines)
-    return Loaded(recipe, Path(home or path), text, tuple(leaves(plain)))
+    points = tuple(
+        Point(one.label, one.values, Loaded(one.recipe, there, text, tuple(leaves(one.plain))))
+        for one in found
+        if one.recipe
+    )
+    return Loaded(recipe, there, text, tuple(leaves(plain)), points)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A point of a sweep as it was read, with what is wrong with it."""
+
+    label: str
+    values: Mapping[str, Any]
+    plain: dict[str, Any]
+    recipe: Recipe | None
+    lines: list[tuple[Line, bool]]  # and whether it lies in a value of the sweep
+
+
+def _points(
+    plain: dict[str, Any],
+    axes: list[sweeping.Axis],
+    name: str,
+    places: Places,
+    there: Path,
+    rows_there: bool,
+) -> Iterator[_Read]:
+    """Reads all points of a sweep; each has a run's name of its own."""
+    for spot in sweeping.spots(axes, name):
+        values = {axis.key: axis.values[i] for axis, i in zip(axes, spot.chosen, strict=True)}
+        try:
+            made = sweeping.put(plain, axes, spot, places)
+        except RecipeError as error:
+            yield _Read(spot.label, values, {}, None, [(((0, 0, 0), str(error)), True)])
+            continue
+        _place_model(made, there.parent)
+        made["name"] = f"{name},{spot.label}"
+        recipe, problems = read(made, there, rows_there)
+        lines = []
+        if problems:
+            there_now = sweeping.moved(places, axes, spot)
+            for problem in problems:
+                line = there_now.find(problem.path, problem.at_key)[0], there_now.line(problem)
+                lines.append((line, line[1] != places.line(problem)))
+        yield _Read(spot.label, values, made, recipe, lines)
+
+
+def _apart(found: list[_Read], problems: list[Problem], places: Places) -> list[Line]:
+    """What is wrong with points and not with the recipe itself, each once.
+
+    What lies in no value of the sweep comes of values together: then the point is named.
+    """
+    seen = {places.line(problem) for problem in problems}
+    lines: list[Line] = []
+    for one in found:
+        for (order, line), inside in one.lines:
+            if line not in seen:
+                seen.add(line)
+                lines.append((order, line if inside else f"{line} (at the point {one.label})"))
+    return lines
 
 
 def _place_model(plain: Any, folder: Path) -> None:
@@ -112,13 +203,18 @@ def _leads_to(target: str, problem: Problem) -> bool:
     return tuple(target.split("."))[: len(names)] == names
 
 
-def told(problems: list[Problem], faults: list[Fault], places: Places) -> tuple[str, ...]:
+def told(
+    problems: list[Problem], faults: list[Fault], places: Places, apart: list[Line]
+) -> tuple[str, ...]:
     """Problems as lines in the order of their places; at a fault of the YAML only that.
+
+    ``apart`` are lines that were made elsewhere.
 
     Of more than ``MOST`` the last line gives the number.
     """
     marks = {mark for mark, _ in faults}
     found = [((0, *m), f"{places.file}:{m[0]}:{m[1]}: {what}") for m, what in faults]
+    found += apart
     for problem in problems:
         order, _ = places.find(problem.path, problem.at_key)
         if not problem.more and (order[0] or order[1:] not in marks):

@@ -47,6 +47,7 @@ SPECIAL = {
     ("Recipe", "name"): ("text", "the recipe file's name"),
     ("Recipe", "tune"): ("a method and its keys", None),
     ("Recipe", "train"): ("section", "see below"),
+    ("Recipe", "sweep"): ("keys, each with a list of values", "null"),
     ("Source", "format"): ("a row format", None),
     ("Train", "objective"): ("an objective", DEFAULT_OBJECTIVE),
     ("Evaluate", "metrics"): ("list of metrics", "[]"),

@@ -6,11 +6,14 @@ schema are made from this file and from the ``Config`` of each extension.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from ftune.recipe.base import Chosen, Section
+from ftune.recipe.few_shot import FewShot
+from ftune.recipe.harness import Harness
+from ftune.recipe.layerwise import SlantedTriangular, Unfreezing
 from ftune.recipe.mixture import Mixture
 
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -19,6 +22,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every random generator take
 Resamples = Annotated[int, Field(ge=0, le=1_000_000)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Rate = Annotated[float, Field(ge=0.0)]
+Values = Annotated[tuple[Any, ...], Field(min_length=1)]
 
 
 class Quantization(Section):
@@ -79,6 +83,8 @@ class Source(Section):
     ``data.mixture`` it multiplies the source's share instead."""
     max_rows: Positive | None = None
     """Read only the first rows."""
+    few_shot: FewShot | None = None
+    """Solved examples before each question; leave out for none."""
 
 
 class Data(Section):
@@ -144,15 +150,26 @@ class Train(Section):
     max_grad_norm: Annotated[float, Field(gt=0.0)] | None = 1.0
     """Clip the gradient's norm; null for no clipping."""
     lr_scheduler_type: Literal[
-        "linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"
-    ] = "linear"
-    """How the rate goes on after the warm-up."""
+        "linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt",
+        "slanted_triangular",
+    ] = "linear"  # fmt: skip
+    """How the rate goes on after the warm-up; slanted_triangular (ULMFiT) has a rise of its own."""
+    slanted_triangular: SlantedTriangular = SlantedTriangular()
+    """The shape of ``lr_scheduler_type: slanted_triangular``."""
     warmup_ratio: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of the steps in which the rate rises from 0."""
     warmup_steps: Positive | None = None
     """The same as a number of steps, in place of the share."""
+    layer_rate_decay: Annotated[float, Field(gt=1.0, le=1000.0)] | None = None
+    """Each layer's rate is that of the layer above divided by this (ULMFiT takes 2.6); null: one
+    rate for all."""
+    unfreeze_every: Unfreezing | None = None
+    """Train the top layer first, and the next lower one too each time that so much is done
+    (ULMFiT takes an epoch); null: all layers from the start."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them."""
+    torch_compile: bool = False
+    """Compile the model's layers with torch.compile; needs a C++ compiler, or Triton on a GPU."""
     seed: Seed = 42
     """Of everything that is drawn: order, dropout, new weights."""
     logging_steps: Positive = 10
@@ -216,19 +233,6 @@ class Retained(Source):
     """Which figures; see the metrics. By default token_loss."""
 
 
-class Harness(Section):
-    """How the suites are asked (lm-evaluation-harness)."""
-
-    include_path: str | None = None
-    """A folder with task files of your own; a relative path starts at the recipe's folder."""
-    num_fewshot: Count | None = None
-    """Solved examples before each question; null: as many as the suite says."""
-    limit: Positive | None = None
-    """Ask only the first rows of each suite."""
-    apply_chat_template: bool = False
-    """Put each question into the model's own chat template."""
-
-
 class Evaluate(Section):
     """The evaluation on ``data.test``, of the base model before and of the tuned one after."""
 
@@ -262,6 +266,9 @@ class Distributed(Section):
 
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     """Autocast for the forward pass."""
+    timeout_seconds: Annotated[float, Field(ge=1.0, le=86_400.0)] = 600.0
+    """Longest wait of one process for the others in training; then the run ends, and one that
+    hangs is named. Saving a checkpoint must take less."""
 
 
 class Recipe(Section):
@@ -283,3 +290,5 @@ class Recipe(Section):
     """The evaluation."""
     distributed: Distributed = Distributed()
     """Several processes."""
+    sweep: Annotated[dict[str, Values], Field(min_length=1)] | None = None
+    """Dotted keys of the recipe, each with a list of values: ``ftune sweep`` runs their grid."""

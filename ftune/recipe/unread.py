@@ -13,7 +13,8 @@ from typing import Any
 from ftune.recipe.places import KeyPath
 from ftune.recipe.schema import Recipe
 
-RUN = ("name", "runs_dir", "train.grace_seconds")  # read by the run itself, which is no stage
+# Read by the run itself, which is no stage, or before it.
+RUN = ("name", "runs_dir", "train.grace_seconds", "distributed.timeout_seconds", "sweep")
 SLOTS = ("evaluate.metrics", "train.objective")  # a name is read here, and its options apart
 Figures = Mapping[str, Any]
 
@@ -106,4 +107,23 @@ def _stopping(recipe: Recipe, figures: Figures) -> Iterator[Unread]:
         yield Unread("train.early_stopping_patience", said)
 
 
-RULES: tuple[Callable[[Recipe, Figures], Iterator[Unread]], ...] = (_length, _rows, _stopping)
+def _layers(recipe: Recipe, figures: Figures) -> Iterator[Unread]:
+    layers = figures.get("layers") or ()
+    if len(layers) != 1:
+        return
+    said = f"all that {recipe.tune.name} trains here stands in one layer"
+    for key in (
+        "layer_rate_decay",
+        "unfreeze_every",
+        "unfreeze_every.epochs",
+        "unfreeze_every.steps",
+    ):
+        yield Unread(f"train.{key}", said)
+
+
+RULES: tuple[Callable[[Recipe, Figures], Iterator[Unread]], ...] = (
+    _length,
+    _rows,
+    _stopping,
+    _layers,
+)

@@ -22,6 +22,7 @@ COSMETIC = frozenset(
         "train.save_total_limit",  # how many of them are kept
         "train.on_nan",  # what comes after a step that is no number; a run may go on with another
         "train.on_oom",  # the same gradient, in smaller parts
+        "distributed.timeout_seconds",  # when processes give each other up
         "train.grace_seconds",  # when a run that was asked to stop ends
     }
 )

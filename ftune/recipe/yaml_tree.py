@@ -146,9 +146,7 @@ def _tag(tag: str) -> str:
     return tag.replace("tag:yaml.org,2002:", "!!")
 
 
-def parse(
-    text: str, file: str, tags: Collection[str] = ()
-) -> tuple[Any, Places, list[Fault]]:
+def parse(text: str, file: str, tags: Collection[str] = ()) -> tuple[Any, Places, list[Fault]]:
     """The plain value of one YAML document: dicts, tuples and scalars; places; faults found.
 
     ``tags`` may stand before a value, and are read past: nothing is built of them.

@@ -9,6 +9,8 @@ from typing import Any
 from ftune.report import numbers
 from ftune.report.gather import Gathered
 from ftune.report.headline import headline
+from ftune.report.layers import HEAD as LAYERS
+from ftune.report.layers import layer_rows
 from ftune.report.ledger import ledger_table
 from ftune.report.overfitting import parting
 from ftune.report.samples import Sample
@@ -113,9 +115,15 @@ def _training(run: Gathered, picture: bool) -> str:
         cell(found.sentence()) if found else "",
         "![Loss by optimizer step](loss.png)" if picture else "",
         _figures({**run.figures("load"), **run.figures("train")}),
+        _layers(run),
     ]
     body = "\n\n".join(part for part in parts if part)
     return f"## Training\n\n{body}" if body else ""
+
+
+def _layers(run: Gathered) -> str:
+    rows = [[cell(each) for each in row] for row in layer_rows(run)]
+    return table(LAYERS, rows, right=(1, 2)) if rows else ""
 
 
 def _figures(figures: Mapping[str, Any]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from ftune.errors import RunError
@@ -11,16 +13,21 @@ from ftune.run import atomic, directory
 from ftune.run.directory import RunDirectory
 
 
-def borrow(run: RunDirectory, stage: str, fingerprint: str) -> RunDirectory | None:
+def borrow(
+    run: RunDirectory, stage: str, fingerprint: str, siblings: Sequence[str] = ()
+) -> RunDirectory | None:
     """Puts a finished stage of an older run in its place in ``run``, and gives that older run.
+
+    It is one of the same recipe, or of the recipes named ``siblings``.
 
     Files are hard links where the disk has them, so that they take no room; nothing writes into a
     finished stage's files, they are only ever replaced. What doesn't match its sha256 is not taken.
     """
     target = run.stage(stage)
-    for other in directory.existing(run.folder.parent.parent, run.name):
+    names = dict.fromkeys((run.name, *siblings))
+    for other in chain(*(directory.existing(run.folder.parent.parent, name) for name in names)):
         source = other.stage(stage)
-        if other.id == run.id or not _fits(source, fingerprint):
+        if other == run or not _fits(source, fingerprint):
             continue
         aside = target.with_name(f"{atomic.TEMPORARY}{os.getpid()}-{stage}")
         with atomic.disk_errors(target):

@@ -70,7 +70,8 @@ def stop_between(stop: StopFlag, what: str) -> None:
 def _is_done(stage: Stage, folder: Path, expected: str, around: Surroundings) -> bool:
     """Whether the stage can be reused; what can't be is moved aside unless it may go on."""
     if not folder.exists():
-        other = borrow(around.run, stage.name, expected) if stage.borrowed else None
+        borrowed = stage.borrowed
+        other = borrow(around.run, stage.name, expected, around.siblings) if borrowed else None
         if other is not None:
             around.progress.say(f"{stage.name}: the same as in {other}, taken from there")
         return other is not None

@@ -33,6 +33,7 @@ class Surroundings:
     # Objects that a stage leaves in memory for later ones (the loaded model); a later stage makes
     # them itself where the earlier one was reused.
     shared: dict[str, Any] = field(default_factory=dict)
+    siblings: tuple[str, ...] = ()  # names of recipes whose finished stages may stand in, too
 
 
 @dataclass(frozen=True)

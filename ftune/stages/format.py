@@ -11,7 +11,7 @@ from ftune.recipe.view import View
 from ftune.run import atomic
 from ftune.run.pipeline import stop_between
 from ftune.run.stage import Context, Place, Stage
-from ftune.stages import prompting, tasks
+from ftune.stages import prompted, prompting, tasks
 from ftune.stages.mixing import Mixed, mix, pool
 from ftune.stages.rendering import Rendering, rendering
 from ftune.stages.rows import identity_of, ledger_of, rows_of
@@ -138,7 +138,7 @@ def _report(
                 f"{split}: {total.bad:,} bad rows were skipped; the first: "
                 f"{next(b for one in ledger.sources for b in one.bad_rows)}"
             )
-    lines += mixed.lines
+    lines += [*prompted.lines(ledgers), *mixed.lines]
     if task is not None and task.labels:
         counted = zip(task.labels, task.counts, strict=True)
         lines.append(

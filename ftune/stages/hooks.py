@@ -22,3 +22,17 @@ def hooks(recipe: View, model: Any) -> Any:
     if hasattr(method, "parameter_groups"):
         found["groups"] = partial(method.parameter_groups, model, recipe.tune.config, recipe.train)
     return Hooks(**found)
+
+
+def layers(recipe: View, model: Any) -> tuple[Any, ...]:
+    """What is trained by layer, the top one first, where the recipe goes layer by layer.
+
+    Raises:
+        ModelError: the model has no list of layers.
+    """
+    if recipe.train.layer_rate_decay is None and recipe.train.unfreeze_every is None:
+        return ()
+    from ftune.model.depth import layer_groups
+    from ftune.train.layerwise import LayerGroup
+
+    return tuple(LayerGroup(*each) for each in layer_groups(model))

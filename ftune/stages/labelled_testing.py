@@ -41,14 +41,8 @@ def read_rows(recipe: View, split: str, tokenizer: Any, place: Place, task: Task
     """
     ledger = ledger_of(recipe, split)
     rows, how = LabelledSet(recipe, task), Rows(recipe, tokenizer, place, task)
-    for one in _encoded(recipe, split, place, ledger, how):
-        example, source, number, tokens = one
-        # What the tokens' ids say is not shown: answers are compared with the row's own words.
-        rows.prompts.append(
-            Prompt(tokens.ids, _shown(example), how.reference(example), source, number)
-        )
-        rows.tokens.append(tokens)
-        rows.asked.append(how.asked(example))
+    for example, source, number, tokens in _encoded(recipe, split, place, ledger, how):
+        _take(rows, example, tokens, how, source, number)
     ledger.balance()
     if not rows.prompts:
         raise DataError(
@@ -57,6 +51,29 @@ def read_rows(recipe: View, split: str, tokenizer: Any, place: Place, task: Task
         )
     rows.ledger = ledger.total.to_json()
     return rows
+
+
+def add(rows: LabelledSet, example: Labelled, how: Rows, source: str, number: int) -> None:
+    """Adds a row of a file.
+
+    Raises:
+        DataError: it can't be written as tokens, or is too long.
+    """
+    [tokens] = how.encode([example])
+    if isinstance(tokens, DataError):
+        raise DataError(f"{source}:{number}: {tokens}") from tokens
+    if not isinstance(tokens, Encoded):
+        raise DataError(f"{source}:{number}: {tokens.reason}; make it shorter")
+    _take(rows, example, tokens, how, source, number)
+
+
+def _take(
+    rows: LabelledSet, example: Labelled, tokens: Encoded, how: Rows, source: str, number: int
+) -> None:
+    shown, right = _shown(example), how.reference(example)
+    rows.prompts.append(Prompt(tokens.ids, shown, right, source, number))
+    rows.tokens.append(tokens)
+    rows.asked.append(how.asked(example))
 
 
 def _encoded(

@@ -13,11 +13,12 @@ from ftune.run import atomic
 from ftune.run.directory import RunDirectory
 from ftune.run.lock import locked
 from ftune.run.progress import Progress
-from ftune.stages import prompting
+from ftune.stages import prompting, tasks
 from ftune.stages.target import Found
 from ftune.types import Report
 
 if TYPE_CHECKING:
+    from ftune.data.store import TokenStore
     from ftune.model.merging import Proof
 
 ROWS = 16  # of the run's own data, on which base + adapter and the merged model are compared
@@ -47,6 +48,7 @@ def merge_run(
             folder,
             rows=_rows(run),
             dtype=dtype,  # type: ignore[arg-type]
+            task=tasks.told_in(run.stage("train") / "adapter"),
             beside=[prompting.NAME],
             allow_code=allow_code,
             progress=progress,
@@ -83,5 +85,12 @@ def _rows(run: RunDirectory) -> list[list[int]]:
     for name in ("eval.arrow", "train.arrow"):
         path = run.stage("format") / name
         if path.is_file() and len(store := TokenStore(path)):
-            return [store[i][0].tolist() for i in range(min(ROWS, len(store)))]
+            return [_line(store, i) for i in range(min(ROWS, len(store)))]
     return []
+
+
+def _line(store: TokenStore, index: int) -> list[int]:
+    """The ids of a row; the first line of one that has several."""
+    ids: list[int] = store[index][0].tolist()
+    lines = store.encoded(index).lines if store.labelled else ()
+    return ids[: lines[0]] if lines else ids

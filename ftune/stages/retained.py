@@ -31,7 +31,7 @@ def identity(recipe: View, place: Place) -> dict[str, Any]:
     """sha256 or commit of each set's rows; nothing where there are none."""
     if not recipe.evaluate.retain:
         return {}
-    from ftune.data.sources import identity as of
+    from ftune.data.forming import identity as of
 
     return {"retain": [of(source, place.folder) for source in recipe.evaluate.retain]}
 
@@ -46,6 +46,7 @@ def prepare(recipe: View, tokenizer: Any, place: Place) -> list[Set]:
     if not section.retain:
         return []
     from ftune.data.collect import examples
+    from ftune.data.few_shot import shown
     from ftune.data.ledger import Ledger
     from ftune.data.templating import load_template
 
@@ -56,7 +57,9 @@ def prepare(recipe: View, tokenizer: Any, place: Place) -> list[Set]:
     for at, source in enumerate(section.retain):
         ledger = Ledger([source.path])
         policy = recipe.data.on_bad_row
-        taken = examples([source], place.folder, policy, ledger, recipe.train.seed)
+        seed = recipe.train.seed
+        taken = examples([source], place.folder, policy, ledger, seed)
+        taken = shown(taken, [source], place.folder, seed)
         rows = rendered(taken, recipe, template, ledger, f"evaluate.retain[{at}]")
         asking = Asking(
             chosen=source.metrics,

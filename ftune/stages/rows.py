@@ -46,6 +46,7 @@ def rows_of(recipe: View, split: str, place: Place, ledger: Ledger) -> Iterator[
         DataError: a source can't be read, or a row is bad and the recipe says to stop.
     """
     from ftune.data.collect import examples, once, side
+    from ftune.data.few_shot import shown
 
     held = shares(recipe)
     seed = recipe.train.seed
@@ -56,19 +57,28 @@ def rows_of(recipe: View, split: str, place: Place, ledger: Ledger) -> Iterator[
     sources = sources_of(recipe, split)
     found = examples(sources, place.folder, policy, ledger, seed, weighted)
     if own:
-        yield from found
+        yield from shown(found, sources, place.folder, seed)
         return
-    for one in found:
-        belongs = side(one.example, seed, held.get("eval", 0.0), held.get("test", 0.0))
-        if belongs == split:
-            yield one if split == "train" else once(one)
-        else:
-            ledger[one.source].held_out += 1
+
+    def belongs(example: Any) -> str:
+        return side(example, seed, held.get("eval", 0.0), held.get("test", 0.0))
+
+    def of_split() -> Iterator[Taken]:
+        for one in found:
+            if belongs(one.example) == split:
+                yield one if split == "train" else once(one)
+            else:
+                ledger[one.source].held_out += 1
+
+    def trains(example: Any) -> bool:
+        return belongs(example) == "train"
+
+    yield from shown(of_split(), sources, place.folder, seed, trains)
 
 
 def identity_of(recipe: View, splits: Sequence[str], place: Place) -> dict[str, Any]:
     """What the data of some splits stands for: sha256 or commit of each source, and the shares."""
-    from ftune.data.sources import identity
+    from ftune.data.forming import identity
 
     sources = {s: [identity(x, place.folder) for x in sources_of(recipe, s)] for s in splits}
     return {"sources": sources, "shares": shares(recipe)}

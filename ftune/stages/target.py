@@ -65,7 +65,7 @@ def find(
 
 
 def _by_recipe(path: Path, overrides: Sequence[str], allow_remote_code: bool) -> Found:
-    loaded = load_recipe(path, overrides)
+    loaded = load_recipe(path, overrides).alone()
     place = Place(path.parent, allow_remote_code)
     key = fingerprints(STAGES, loaded.recipe, place, set())["train"]
     for run in directory.existing(Path(loaded.recipe.runs_dir), loaded.recipe.name):

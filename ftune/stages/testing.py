@@ -108,7 +108,10 @@ def measure(
             )
         )
     else:
-        predictions = [Prediction(p.row, p.text, "", p.references, p.source) for p in rows.prompts]
+        predictions = [
+            Prediction(p.row, p.text, "", p.references, p.source, choices=p.choices)
+            for p in rows.prompts
+        ]
     if "likelihood" in wanted:
         window = asking.window
         predictions = _with_likelihood(
@@ -223,7 +226,7 @@ def _add(rows: TestSet, one: Taken, template: Any, rules: Any, ledger: Ledger, p
     if isinstance(asked, Dropped) or isinstance(whole, Dropped):
         counts.drop((asked if isinstance(asked, Dropped) else whole).reason)  # type: ignore[union-attr]
         return
-    counts.use(whole)
+    counts.use(whole, example=one.example)
     number = len(rows.prompts)
     rows.prompts.append(asked)
     rows.members.append((number,))

@@ -1,4 +1,4 @@
-"""Several processes, as ``accelerate launch`` or ``torchrun`` starts them, training one recipe.
+"""Several processes, as ``--processes`` or ``torchrun`` starts them, training one recipe.
 
 The first one does everything as if it were alone; the others wait until it trains, train with it,
 and end. Only the first one chooses, locks and writes the run directory.
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ftune import environment
-from ftune.errors import RunError
+from ftune.errors import PeerLost, RunError
 from ftune.recipe.reading import Loaded
 from ftune.recipe.schema import Recipe
 from ftune.recipe.view import View
@@ -24,6 +24,10 @@ from ftune.run.stage import Context, Place, Surroundings
 from ftune.stages import tasks
 
 WAIT = timedelta(days=30)  # for rows to be formatted; who dies meanwhile is noticed at once
+MEETING = timedelta(minutes=30)  # until all have loaded the model
+# What torch says of a connection that is gone: its types, and gloo's words in plain RuntimeErrors.
+WIRE_ERRORS = ("DistBackendError", "DistNetworkError", "DistStoreError")
+WIRE_WORDS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 
 
 class Group:
@@ -41,7 +45,15 @@ class Group:
 
         # Told nothing, it makes no group on a machine without GPU, and says nothing either.
         cpu = recipe.model.device == "cpu" or not torch.cuda.is_available()
-        joined = PartialState(cpu=cpu).num_processes
+        local = environment.local_processes()
+        if not cpu and local > torch.cuda.device_count():
+            raise RunError(
+                f"{local} processes were started on this machine, which has "
+                f"{torch.cuda.device_count()} GPUs; start one for each, or set model.device: cpu"
+            )
+        patience = timedelta(seconds=recipe.distributed.timeout_seconds)
+        with noticing():
+            joined = PartialState(cpu=cpu, timeout=patience).num_processes
         started = environment.processes()[1]
         if joined != started:
             raise RunError(
@@ -49,6 +61,7 @@ class Group:
                 "device; start ftune without a launcher"
             )
         self._dist = dist
+        self._patience = max(patience, MEETING)
         # Messages have a group of their own: its patience must not be that of the training.
         self._wire = dist.new_group(backend="gloo", timeout=WAIT)
         self._told = False
@@ -67,20 +80,44 @@ class Group:
         """What the first process tells; waits for it."""
         return self._broadcast(None)
 
+    def meet(self) -> None:
+        """Waits until all have loaded the model: from here on none may be late.
+
+        Raises:
+            PeerLost: another process has ended, or hangs.
+        """
+        with noticing():
+            self._dist.monitored_barrier(self._wire, timeout=self._patience)
+
     def _broadcast(self, value: Any) -> Any:
         box = [value]
-        try:
+        with noticing():
             self._dist.broadcast_object_list(box, src=0, group=self._wire)
-        except RuntimeError as error:
-            raise RunError(
-                "another process of this training has ended; its own message says why "
-                f"({str(error).partition(chr(10))[0]})"
-            ) from error
         return box[0]
 
     def leave(self) -> None:
         """Ends the group, for this process."""
         self._dist.destroy_process_group()
+
+
+@contextmanager
+def noticing() -> Iterator[None]:
+    """Tells what it means when a process no longer hears another.
+
+    Raises:
+        PeerLost: instead of what torch raised then.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        line = str(error).strip().partition("\n")[0]
+        of_the_wire = type(error).__name__ in WIRE_ERRORS or any(w in line for w in WIRE_WORDS)
+        if not of_the_wire:
+            raise
+        raise PeerLost(
+            "another process of this training has ended, or did not answer for "
+            f"distributed.timeout_seconds; its own message says why ({line[:200]})"
+        ) from error
 
 
 def join(recipe: Recipe) -> Group | None:
@@ -95,7 +132,7 @@ def ending(group: Group | None) -> Iterator[None]:
         yield
     finally:
         if group is not None:
-            with suppress(RunError):  # who has ended already needs no word
+            with suppress(PeerLost):  # who has ended already needs no word
                 group.tell(None)
             group.leave()
 
@@ -121,5 +158,8 @@ def follow(loaded: Loaded, allow_remote_code: bool) -> None:
             around = Surroundings(run, place, Silent(), stop)
             context = Context(run.stage("train"), view, told["fingerprint"], around)
             task = tasks.told_in(run.stage("format"))
-            train(job_of(context, fresh(view, allow_remote_code, task)))
+            job = job_of(context, fresh(view, allow_remote_code, task), int(told["processes"]))
+            group.meet()
+            with noticing():
+                train(job)
     group.leave()

@@ -9,8 +9,9 @@ from ftune.recipe.view import View
 from ftune.registry import OBJECTIVES
 from ftune.run.stage import Context, Place, Stage
 from ftune.stages import prompting, tasks
-from ftune.stages.hooks import hooks
+from ftune.stages.hooks import hooks, layers
 from ftune.stages.models import MODEL_KEYS, Tuned, fresh
+from ftune.stages.together import noticing
 from ftune.types import Report
 
 
@@ -30,12 +31,16 @@ def _run(context: Context) -> Report:
         context.around.place.allow_remote_code,
         tasks.told_in(context.folder_of("format")),
     )
+    begun = _begun_with(context)
     with memory.told(context.recipe.train):
-        job = job_of(context, tuned)
+        job = job_of(context, tuned, begun)
     group = shared.get("group")
     if group is not None:
-        group.tell({"run": str(context.around.run), "fingerprint": context.fingerprint})
-    outcome = train(job)
+        told = {"run": str(context.around.run), "fingerprint": context.fingerprint}
+        group.tell({**told, "processes": str(begun)})
+        group.meet()
+    with noticing():
+        outcome = train(job)
     adapter = context.folder / "adapter"
     method = context.recipe.tune.name
     adapters.save(
@@ -50,17 +55,35 @@ def _run(context: Context) -> Report:
     return _report(context, outcome, adapter)
 
 
-def job_of(context: Context, tuned: Tuned) -> Any:
-    """The training that the recipe asks for, over the tokens that format wrote."""
+def _begun_with(context: Context) -> int:
+    """The number of processes that this training began with, whose steps it keeps."""
+    from ftune.train import checkpoint
+
+    now = _processes()
+    begun = checkpoint.begun_with(context.folder / "checkpoints") or now
+    if begun != now:
+        context.around.progress.say(
+            f"train: began in {begun} and goes on in {now} processes: each step keeps its rows"
+        )
+    return begun
+
+
+def job_of(context: Context, tuned: Tuned, begun: int | None = None) -> Any:
+    """The training that the recipe asks for, over the tokens that format wrote.
+
+    ``begun``: the number of processes that it began with; by default those of now.
+    """
     from functools import partial
 
     from ftune.data.batching import Plan, in_order
     from ftune.data.collating import collate
     from ftune.data.collating_labels import collate_labelled
+    from ftune.data.redealing import Redealt
     from ftune.data.store import TokenStore
     from ftune.train.job import Job
 
     recipe, settings = context.recipe, context.recipe.train
+    begun = begun or _processes()
     rows = TokenStore(context.folder_of("format") / "train.arrow")
     held_out = TokenStore(context.folder_of("format") / "eval.arrow")
     packing = recipe.data.packing
@@ -70,7 +93,7 @@ def job_of(context: Context, tuned: Tuned) -> Any:
         targets=rows.trained_counts,
         batch_size=settings.per_device_train_batch_size,
         accumulation=settings.gradient_accumulation_steps,
-        processes=_processes(),
+        processes=begun,
         group_by_length=settings.group_by_length,
         tokens_per_batch=settings.tokens_per_batch,
         pack_length=recipe.data.max_length if packing else None,
@@ -95,14 +118,15 @@ def job_of(context: Context, tuned: Tuned) -> Any:
         objective=objective,
         objective_config=config,
         settings=settings,
-        plan=plan,
+        plan=plan if begun == _processes() else Redealt(plan, _processes()),
         collate=read(rows, packing),
         folder=context.folder,
         eval_batches=in_order(held_out.lengths, eval_size) if len(held_out) else (),
         eval_collate=read(held_out, packed=False),
-        identity={"fingerprint": context.fingerprint},
+        identity={"fingerprint": context.fingerprint, "processes": begun},
         mixed_precision=recipe.distributed.mixed_precision,
         hooks=hooks(recipe, tuned.model),
+        layers=layers(recipe, tuned.model),
         progress=context.around.progress,
         stop=context.around.stop,
         describe=describe,
@@ -135,7 +159,17 @@ def _report(context: Context, outcome: Any, adapter: Path) -> Report:
     )
     context.around.progress.say(f"train: {line}")
     paths = "; ".join(f"{name}: {said}" for name, said in outcome.fast_paths.items())
-    return Report("train", figures, (line, f"fast paths: {paths}"))
+    return Report("train", figures, (line, *_layers(outcome), f"fast paths: {paths}"))
+
+
+def _layers(outcome: Any) -> tuple[str, ...]:
+    """Rate and first step of each layer, where training went layer by layer."""
+    said = (
+        f"{each['name']} {each['learning_rate']:.3g} "
+        + ("never" if each["from_step"] is None else f"from step {each['from_step']}")
+        for each in outcome.layers
+    )
+    return (f"layers, their highest rate and first step: {'; '.join(said)}",) * bool(outcome.layers)
 
 
 TRAIN = Stage(

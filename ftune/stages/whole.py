@@ -39,6 +39,7 @@ class Wish:
     fresh: bool = False
     only_format: bool = False
     allow_remote_code: bool = False
+    siblings: tuple[str, ...] = ()  # names of recipes whose formatted rows may be taken
 
 
 def train_recipe(loaded: Loaded, wish: Wish, progress: Progress) -> RunDirectory:
@@ -54,7 +55,7 @@ def train_recipe(loaded: Loaded, wish: Wish, progress: Progress) -> RunDirectory
             progress.say(f"run directory: {run}")
             leftovers.remove(run.folder)
             _begin(run, loaded, prints["train"], progress)
-            around = Surroundings(run, place, progress, stop, {"group": group})
+            around = Surroundings(run, place, progress, stop, {"group": group}, wish.siblings)
 
             def work() -> None:
                 stages = STAGES[:1] if wish.only_format else STAGES

@@ -52,6 +52,17 @@ def steps(root: Path) -> list[int]:
     return sorted((int(name) for name in names if name.isdigit()), reverse=True)
 
 
+def begun_with(root: Path) -> int | None:
+    """The number of processes that the newest readable checkpoint's training began with."""
+    for step in steps(root):
+        try:
+            state = json.loads((path_of(root, step) / "state.json").read_text(encoding="utf-8"))
+            return int(state["identity"]["processes"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # damaged: it is named when it is looked for
+    return None
+
+
 def save(root: Path, step: int, state: Mapping[str, Any], parts: Mapping[str, Tensors]) -> None:
     """Writes the checkpoint of a step; ``parts`` are the tensors of each file.
 

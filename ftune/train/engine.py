@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ftune.errors import RecipeError
+from ftune.fast import compiled
 from ftune.fast.quick import quick
-from ftune.train import isolation, optim
+from ftune.train import compiling, isolation, optim
 from ftune.train.job import Job
+from ftune.train.layerwise import by_layer
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,14 @@ def ready(job: Job, total: int) -> Iterator[Engine]:
     settings, model = job.settings, job.model
     was_training = model.training
     device = next((p.device for p in model.parameters() if p.requires_grad), torch.device("cpu"))
+    if settings.torch_compile:
+        compiling.check(model, device)
     if job.hooks.begin:
         job.hooks.begin(total)
     groups = job.hooks.groups() if job.hooks.groups else None
+    if job.layers and settings.layer_rate_decay is not None:
+        groups = groups or optim.parameter_groups(model, settings.weight_decay)
+        groups = by_layer(model, groups, job.layers, settings)
     optimizer = optim.build_optimizer(model, settings, job.progress, groups)
     schedule = optim.build_schedule(optimizer, settings, total)
     isolation.check(job)
@@ -77,7 +84,10 @@ def ready(job: Job, total: int) -> Iterator[Engine]:
         trained={n: p for n, p in model.named_parameters() if p.requires_grad},
     )
     try:
-        with quick(model):
+        settled = compiled.settled() if settings.torch_compile else nullcontext()
+        with settled, quick(model, settings.torch_compile):
+            if settings.torch_compile:
+                compiling.warm(job, device)
             yield engine
     finally:
         for tracker in accelerator.trackers:

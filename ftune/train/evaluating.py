@@ -32,7 +32,8 @@ def evaluation_loss(engine: Engine, job: Job) -> float | None:
             result = job.objective.loss(engine.plain, batch, job.objective_config)
             total += float(result.total)
             count += result.count
-            meter.update((done + 1) * engine.processes, loss=f"{total / max(1, count):.4f}")
+            seen = min((done + 1) * engine.processes, len(job.eval_batches))
+            meter.update(seen, loss=f"{total / max(1, count):.4f}")
     total, count = engine.total(total), int(engine.total(count))
     if not count:
         raise RunError("data.eval: none of its tokens is trained; check data.template and train_on")

@@ -29,9 +29,15 @@ def check(engine: Engine, job: Job) -> None:
     """Refuses what can't be done with these processes.
 
     Raises:
-        RecipeError: parameters are sharded, so a process can't begin a micro-batch again alone.
+        RecipeError: parameters are sharded, so a process can't begin a micro-batch again alone, nor
+            leave gradients out.
     """
     sharded = any(hasattr(p, "full_tensor") for p in engine.trained.values())
+    if job.settings.unfreeze_every is not None and sharded:
+        raise RecipeError(
+            "train.unfreeze_every can't be had with sharded parameters, whose gradients are "
+            "gathered for all layers alike; remove it"
+        )
     if job.settings.on_oom == "shrink" and sharded:
         raise RecipeError(
             "train.on_oom: shrink can't be had with sharded parameters, whose processes wait for "
@@ -50,7 +56,12 @@ def summed(engine: Engine, job: Job, step: Step, number: int, halvings: int) -> 
         RunError: memory is short, and there is nothing left to halve.
     """
     if job.settings.on_oom == "stop":
-        return _run(engine, job, step, halvings, alone=False)
+        # DDP would wait for gradients of frozen layers.
+        by_hand = engine.processes > 1 and job.settings.unfreeze_every is not None
+        found = _run(engine, job, step, halvings, alone=by_hand)
+        if by_hand:
+            _average(engine)
+        return found
     drawn = randomness.capture()
     while True:
         said, done = "", None
@@ -109,6 +120,8 @@ def _average(engine: Engine) -> None:
     if engine.processes == 1:
         return
     for parameter in engine.trained.values():
+        if not parameter.requires_grad:  # a frozen layer, in all processes alike
+            continue
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         torch.distributed.all_reduce(parameter.grad)

@@ -14,6 +14,7 @@ from ftune.recipe.schema import Train
 from ftune.run.progress import Progress, Silent
 from ftune.run.signals import StopFlag
 from ftune.train.hooks import Hooks
+from ftune.train.layerwise import LayerGroup
 from ftune.types import Batch, LossSum
 
 # What names the rows of a micro-batch: a dataclass whose ``lines`` are its examples; only the
@@ -66,7 +67,8 @@ class Job:
     ``settings`` is the recipe's train section, or a View of it. ``folder`` is the stage's own: the
     loop writes ``metrics.jsonl`` and ``checkpoints/`` there. ``identity`` is what a checkpoint must
     have been made with to be gone on from; the loop adds its own part (processes, steps,
-    parameters). ``hooks`` are what the tuning method wants of the loop. ``describe(row)`` says
+    parameters). ``hooks`` are what the tuning method wants of the loop. ``layers`` are there where
+    the settings go layer by layer, the top one first. ``describe(row)`` says
     where a row of the tokens file comes from. The model stands on its device already, and is given
     back as it came, with other weights.
     """
@@ -83,6 +85,7 @@ class Job:
     identity: Mapping[str, Any] = field(default_factory=dict)
     mixed_precision: str = "no"
     hooks: Hooks = field(default_factory=Hooks)
+    layers: Sequence[LayerGroup] = ()
     progress: Progress = field(default_factory=Silent)
     stop: StopFlag = field(default_factory=StopFlag)
     describe: Callable[[int], str] = "row {}".format
@@ -111,4 +114,5 @@ class Outcome:
     resumed_from: int | None  # step of the checkpoint that this sitting went on from
     skipped_steps: int  # not finite, and left out
     halvings: int  # how often micro-batches were halved, for want of memory
+    layers: Sequence[Mapping[str, Any]]  # rates and first steps, where training goes by layer
     fast_paths: Mapping[str, str]  # which were taken, and why one was not

@@ -12,6 +12,7 @@ from ftune.train import gradient, memory, randomness, tracking
 from ftune.train.engine import Engine, ready
 from ftune.train.evaluating import evaluation_loss
 from ftune.train.job import Job, Outcome, Step
+from ftune.train.layerwise import Layerwise, layer_by_layer
 from ftune.train.metrics_file import MetricsFile
 from ftune.train.saving import Saver
 from ftune.train.state import State
@@ -29,7 +30,11 @@ def train(job: Job) -> Outcome:
     settings = job.settings
     tracking.check(settings.report_to)
     counts = job.plan.counts(settings.num_train_epochs, settings.max_steps)
-    with memory.told(settings), ready(job, sum(counts)) as engine:
+    with (
+        memory.told(settings),
+        ready(job, sum(counts)) as engine,
+        layer_by_layer(job.layers, settings, counts, engine.trained) as layerwise,
+    ):
         gradient.check(engine, job)
         randomness.seed(settings.seed, engine.process)
         saver = Saver(job, engine, sum(counts))
@@ -37,7 +42,9 @@ def train(job: Job) -> Outcome:
         metrics = MetricsFile(job.folder / "metrics.jsonl", state.step, engine.process == 0)
         tracking.start(engine.accelerator, settings.report_to, job.name, job.folder, state.step)
         with job.progress.meter("train", sum(counts), "steps") as meter:
-            run = _Run(job, engine, saver, metrics, meter, state, counts)
+            run = _Run(job, engine, saver, metrics, meter, state, counts, layerwise)
+            if said := layerwise.never():
+                job.progress.warn(said)
             run.settle()  # what was still due when the last sitting ended
             for epoch in range(state.epoch, len(counts)):
                 steps = job.plan.epoch(epoch)
@@ -46,7 +53,7 @@ def train(job: Job) -> Outcome:
                     run.take(steps[state.step_in_epoch], len(steps))
                     run.settle()
         holds = saver.load_best(state) if settings.load_best_model_at_end else state.step
-        return _outcome(engine, saver, state, holds)
+        return _outcome(engine, saver, state, holds, layerwise)
 
 
 @dataclass
@@ -60,11 +67,13 @@ class _Run:
     meter: Meter
     state: State
     counts: tuple[int, ...]
+    layerwise: Layerwise
 
     def take(self, step: Step, steps_in_epoch: int) -> None:
         """One optimizer step, counted, shown and logged."""
         state = self.state
         rate = float(self.engine.schedule.get_last_lr()[0])
+        self.unfreeze()
         start = time.perf_counter()
         taken = take_step(self.engine, self.job, step, state.step + 1, state.halvings)
         seconds = time.perf_counter() - start
@@ -87,6 +96,14 @@ class _Run:
         )
         if state.step % self.job.settings.logging_steps == 0 or state.step == sum(self.counts):
             self.log_line()
+
+    def unfreeze(self) -> None:
+        """Freezes what the next step leaves alone, and tells which layers begin with it."""
+        done = self.state.step
+        self.layerwise.before_step(done)
+        if begun := self.layerwise.begun(done):
+            self.metrics.append({"step": done + 1, "unfrozen": list(begun)})
+            self.job.progress.say(f"step {done + 1}: {', '.join(begun)} trained from here on")
 
     def note_skip(self, taken: Taken) -> None:
         """Counts a step that was left out, and names its rows on the screen and in the metrics."""
@@ -169,13 +186,15 @@ class _Run:
                 "tokens_per_second": rate,
                 "seconds": state.seconds,
                 "memory_bytes": memory.used(self.engine.device),
-            }
+            },
+            self.layerwise.rates(state.learning_rate, state.step),
         )
 
-    def write(self, line: dict[str, float | None]) -> None:
-        """To metrics.jsonl and the trackers."""
-        self.metrics.append(line)
+    def write(self, line: dict[str, float | None], rates: dict[str, float] | None = None) -> None:
+        """To metrics.jsonl and the trackers; ``rates`` are those of the layers."""
+        self.metrics.append({**line, "layer_rates": rates} if rates else line)
         shown = {k: v for k, v in line.items() if k != "step" and v is not None}
+        shown |= {f"learning_rate/{name}": rate for name, rate in (rates or {}).items()}
         self.engine.accelerator.log(shown, step=self.state.step)
 
     def save(self) -> None:
@@ -199,7 +218,9 @@ def _due(step: int, every: int | None, end_of_epoch: bool) -> bool:
     return end_of_epoch if every is None else step % every == 0
 
 
-def _outcome(engine: Engine, saver: Saver, state: State, holds: int) -> Outcome:
+def _outcome(
+    engine: Engine, saver: Saver, state: State, holds: int, layerwise: Layerwise
+) -> Outcome:
     return Outcome(
         steps=state.step,
         epochs=state.epochs,
@@ -219,5 +240,6 @@ def _outcome(engine: Engine, saver: Saver, state: State, holds: int) -> Outcome:
         resumed_from=saver.resumed_from,
         skipped_steps=state.skipped,
         halvings=state.halvings,
+        layers=layerwise.told(state.step),
         fast_paths=told(engine.plain),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -110,10 +111,27 @@ def warmup_steps(settings: Train, total: int) -> int:
     return math.ceil(round(settings.warmup_ratio * total, 6))
 
 
+def slanted_triangular(step: int, total: int, cut_frac: float, ratio: float) -> float:
+    """The share of the highest rate after ``step`` of ``total`` steps.
+
+    Howard and Ruder 2018, equation 3. Their ``cut`` is rounded down: where that leaves no rise, the
+    fall takes all steps, and where it makes the fall end early, the rate stays at its lowest
+    instead of going below zero.
+    """
+    cut = math.floor(round(total * cut_frac, 6))
+    fall = cut * (1 / cut_frac - 1) if cut else total
+    share = step / cut if step < cut else 1 - (step - cut) / max(fall, 1e-9)
+    return (1 + max(share, 0.0) * (ratio - 1)) / ratio
+
+
 def build_schedule(
     optimizer: torch.optim.Optimizer, settings: Train, total: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
     """The schedule that ``train.lr_scheduler_type`` names, over ``total`` steps."""
+    if settings.lr_scheduler_type == "slanted_triangular":
+        shape = settings.slanted_triangular
+        rate = partial(slanted_triangular, total=total, cut_frac=shape.cut_frac, ratio=shape.ratio)
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     from transformers.optimization import get_scheduler
 
     return get_scheduler(

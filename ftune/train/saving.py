@@ -120,18 +120,27 @@ class Saver:
         self._engine.schedule.load_state_dict(found.state["schedule"])
         if found.state["scaler"] is not None:
             self._engine.accelerator.scaler.load_state_dict(found.state["scaler"])
-        start = f"{self._engine.process}."
-        own = {
-            k.removeprefix(start): t
-            for k, t in found.tensors("random").items()
-            if k.startswith(start)
-        }
-        randomness.restore(own, found.state["random"][self._engine.process])
+        self._restore_random(found)
         self.resumed_from = found.step
         self._job.progress.say(f"going on from the checkpoint of step {found.step}")
         state = State(**found.state["state"])
         self._note_saved(state)
         return state
+
+    def _restore_random(self, found: checkpoint.Checkpoint) -> None:
+        """What dropout draws next: as if never stopped, where there are as many processes as then.
+
+        Else each draws anew, by the seed, the step and its number.
+        """
+        plain = found.state["random"]
+        if len(plain) != self._engine.processes:
+            number = self._job.settings.seed + 1_000_003 * found.step
+            randomness.seed(number, self._engine.process)
+            return
+        start = f"{self._engine.process}."
+        tensors = found.tensors("random").items()
+        own = {k.removeprefix(start): t for k, t in tensors if k.startswith(start)}
+        randomness.restore(own, plain[self._engine.process])
 
     def _check_identity(self, found: checkpoint.Checkpoint) -> None:
         before = found.state["identity"]

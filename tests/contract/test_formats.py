@@ -41,6 +41,7 @@ RIGHT: dict[str, list[dict[str, Any]]] = {
          "completion": [{"role": "assistant", "content": "a"}]},
     ],
     "text": [{"text": "Once upon a time"}],
+    "prompts": [{"q": "a", "a": "b"}],
     "labelled": [{"text": "a", "label": "x"}, {"text": "a", "label": 1},
                  {"text": "a", "label": 0.5}, {"text": "a", "label": ["x", "y"]}],
     "tagged": [{"tokens": ["a", "b"], "tags": ["O", "B-X"]}, {"tokens": ["a"], "tags": [0]}],
@@ -51,10 +52,13 @@ RIGHT: dict[str, list[dict[str, Any]]] = {
               {"question": "q", "context": "a b", "answers": {"text": [], "answer_start": []}}],
 }  # fmt: skip
 
+# What a format can't do without, where that is something.
+NEEDED = {"prompts": {"input": "{{q}}", "target": "{{a}}"}}
 U, A = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("alpaca", {"instruction": "x", "answer": "y"}, r"no column 'output'; the columns are: "
      r"'instruction', 'answer'; name the right one in the recipe, columns: \{output: NAME\}"),
+    ("prompts", {"q": "x"}, "'a' is undefined; the columns are: 'q'"),
     ("alpaca", {"instruction": 5, "output": "y"}, "'instruction' is a number and must be text"),
     ("alpaca", {"instruction": "x", "input": ["y"], "output": "y"}, "'input' is a list"),
     ("alpaca", {"instruction": "x", "output": "  \n"}, "'output' is empty"),
@@ -104,6 +108,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 
 def example(form: str, row: dict[str, Any], **columns: Any) -> Example:
     module = FORMATS.load(form)
+    columns = columns or NEEDED.get(form, {})
     found: Example = module.example(row, module.Config(**columns))
     return found
 

@@ -29,8 +29,11 @@ ASKED = ("evaluate.metrics=[bleu]",)
 KEPT = ("evaluate.retain=[{name: old, path: test.jsonl, format: alpaca}]",)
 SUITES = ("evaluate.suites=[own]", "evaluate.harness.include_path=tasks")
 BOTH = f"data.train=[{ON % 'train.jsonl'}, {ON % 'eval.jsonl'}]"
+SHOWN = "data.train.0.few_shot={k: 1, pool: {path: train.jsonl, max_rows: 3}}"
 EVEN = (BOTH, "data.mixture.sampling=uniform")
 WARM = (BOTH, "data.mixture.sampling=temperature", "data.mixture.temperature=2.0")
+TWO_LAYERS = ("model.name_or_path=./other",)
+SLANTED = ("train.lr_scheduler_type=slanted_triangular",)
 BY_EPOCH = ("train.max_steps=null", "train.num_train_epochs=1")
 # A trained model, left alone in the first step and torn apart in the later ones.
 WORSE = ("model.name_or_path=ftune:tiny", "train.eval_steps=1", "train.learning_rate=3",
@@ -69,6 +72,13 @@ CASES = [
     Case("data.train.0.weight=2.0", "format"),
     Case("data.train.0.weight=0.5", "format"),
     Case("data.train.0.max_rows=5", "format"),
+    Case("data.train.0.few_shot={k: 1}", "format"),
+    *[Case(f"data.train.0.few_shot.{changed}", "format", (SHOWN,)) for changed in (
+        "k=[0, 2]", "choose=fixed", "intro=Do.", "separator=' '", "between=' '",
+        "pool.path=eval.jsonl", "pool.max_rows=2")],
+    Case("data.train.0.few_shot.pool.split=test", "format",
+         ("data.train.0.few_shot={k: 1, pool: {path: ./set}}",)),
+    Case("data.train.0.few_shot.as_turns=true", "format", (SHOWN,)),
     Case("data.mixture.sampling=uniform", "format", (BOTH,)),
     Case("data.mixture.temperature=9.0", "format", WARM),
     Case("data.mixture.cap=5", "format", WARM),
@@ -139,6 +149,14 @@ CASES = [
     *[Case(f"train.lr_scheduler_type={name}", "train")
       for name in ("cosine", "constant", "polynomial", "inverse_sqrt")],
     Case("train.lr_scheduler_type=constant_with_warmup", "train", ("train.warmup_steps=2",)),
+    Case("train.lr_scheduler_type=slanted_triangular", "train"),
+    Case("train.slanted_triangular.cut_frac=0.5", "train", SLANTED),
+    Case("train.slanted_triangular.ratio=2.0", "train", SLANTED),
+    Case("train.layer_rate_decay=2.6", "train", TWO_LAYERS),
+    Case("train.unfreeze_every.steps=1", "train", TWO_LAYERS),
+    Case("train.unfreeze_every.epochs=2", "train",
+         (*TWO_LAYERS, "train.max_steps=null", "train.num_train_epochs=3",
+          "train.unfreeze_every.epochs=1")),
     Case("train.warmup_ratio=0.5", "train"),
     Case("train.warmup_steps=2", "train"),
     Case("train.seed=7", "train"),
@@ -189,11 +207,16 @@ UNSEEN = {
     "model.revision": "of a model on the hub",
     "data.train.revision": "of a data set on the hub",
     "data.train.subset": "of a data set on the hub",
+    "data.train.few_shot.pool.revision": "of a data set on the hub",
+    "data.train.few_shot.pool.subset": "of a data set on the hub",
     "train.gradient_checkpointing": "saves memory and changes no figure; tested below",
     "train.objective": "there is one only",
     "train.on_nan": "of a step that fails; in test_train_faults.py",
     "train.on_oom": "the same",
+    "distributed.timeout_seconds": "of processes that hang; in tests/faults/test_processes.py",
+    "train.torch_compile": "changes no figure, and compiling takes long; in test_train_compile.py",
     "train.grace_seconds": "of a run that is asked to stop; in tests/faults",
+    "sweep": "makes other recipes of this one; in golden/test_sweep.py",
     "name": "tested below",
     "runs_dir": "tested below",
 }
@@ -279,6 +302,7 @@ def test_each_key_is_in_a_table() -> None:
     alike = {key for key in own if key.startswith(("data.eval.", "data.test."))}
     alike |= {f"evaluate.retain.{key}" for key in ("format", "revision", "split", "subset")}
     alike |= {"evaluate.retain.weight"}
+    alike |= {key for key in own if key.startswith("evaluate.retain.few_shot.")}
     assert own - alike - changed - set(UNSEEN) == set()
     assert set(UNSEEN) - own == set() and set(UNSEEN) & changed == set()
 

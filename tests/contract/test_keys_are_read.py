@@ -32,13 +32,19 @@ from ftune.types import Prediction
 BEFORE = {
     "name": "names the run's folder",
     "runs_dir": "is where that folder stands",
+    "distributed.timeout_seconds": "is handed to the group of processes; test_train_launched.py",
     "train.grace_seconds": "is handed to what listens to signals; tests/faults/test_signals.py",
+    "sweep": "makes other recipes of this one; tests/golden/test_sweep.py",
 }
 
 SOURCES = """[
   {path: a.jsonl, format: alpaca, columns: {references: more}},
   {path: m.jsonl, format: messages}, {path: s.jsonl, format: sharegpt},
   {path: p.jsonl, format: prompt_completion, weight: 2.0}, {path: t.txt, format: text}]"""
+SHOWN = """{path: a.jsonl, format: alpaca, few_shot: {k: 1, intro: Do., between: ' ',
+  separator: ' ', choose: fixed, as_turns: false, pool: {path: a.jsonl, max_rows: 2}}}"""
+PROMPTED = f"""[{SHOWN}, {{path: a.jsonl, format: prompts, columns: {{templates: own.yaml}}}},
+  {{path: a.jsonl, format: prompts, columns: {{input: '{{{{input}}}}', target: a}}}}]"""
 SCORED = """[rouge, bleu, {chrf: {word_order: 2}}, {exact_match: {ignore_case: true}},
   {accuracy: {labels: [yes, no]}}, classification, distinct_n, length, meteor, repetition, ter,
   perplexity, token_loss]"""
@@ -73,7 +79,21 @@ RUNS: dict[str, tuple[str, ...]] = {
         "data.mixture={sampling: temperature, temperature: 2.0, cap: 2}",
         *ONE_STEP,
     ),
+    "layer by layer": (
+        "train.layer_rate_decay=2.6",
+        "train.unfreeze_every.epochs=1",
+        "train.lr_scheduler_type=slanted_triangular",
+        *ONE_STEP,
+    ),
     "shares": ("data.eval=0.3", "data.test=0.3", *ONE_STEP),
+    "prompts": (
+        f"data.train={PROMPTED}",
+        f"data.eval=[{SHOWN}]",
+        f"data.test=[{SHOWN}]",
+        f"evaluate.retain=[{SHOWN.replace('{', '{name: n, metrics: [token_loss], ', 1)}]",
+        "data.template=plain",
+        *ONE_STEP[:2],
+    ),
 }
 # What the runs of small_tasks read besides, which the rows of other runs don't have.
 LABELLED = {
@@ -124,6 +144,7 @@ def read_keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     write_rows(home / "s.jsonl", [{"conversations": turns, "system": "S"}])
     write_rows(home / "p.jsonl", [{"prompt": "Hi", "completion": "Hello"}])
     (home / "t.txt").write_text("A line of text.\n", encoding="utf-8")
+    (home / "own.yaml").write_text("one: {input: a, target: b}\n", encoding="utf-8")
     make_suite(home / "tasks", home / "a.jsonl")
     (home / "labelled").mkdir()
     make_encoder(home / "labelled" / "model")
@@ -166,7 +187,9 @@ def test_the_table_of_keys_read_elsewhere_is_right(read_keys: dict[str, set[str]
 def test_nothing_unknown_is_read(read_keys: dict[str, set[str]]) -> None:
     read = set().union(*read_keys.values())
     wholes = {"model.quantization", "data.mixture", "data.eval", "data.test"}
-    wholes |= {"evaluate.metrics", "evaluate.retain"}
+    wholes |= {"evaluate.metrics", "evaluate.retain", "train.unfreeze_every"}
+    for place in ("data.train", "data.eval", "data.test", "evaluate.retain"):
+        wholes |= {f"{place}.few_shot", f"{place}.few_shot.pool"}
     # That is: none, or shares.
     assert {key for key in read - leaves() if not key.startswith("failed")} <= wholes
 
@@ -190,14 +213,21 @@ ROWS: dict[str, dict[str, Any]] = {
     "tagged": {"tokens": ["a"], "tags": [0]},
     "choices": {"context": "a", "choices": ["b", "c"], "label": 0},
     "squad": {"question": "q", "context": "a", "answers": {"text": ["a"], "answer_start": [0]}},
+    "prompts": {},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FAMILIES["format"].names())
-def test_each_format_reads_all_its_columns(name: str) -> None:
+def test_each_format_reads_all_its_columns(name: str, tmp_path: Path) -> None:
     reads: set[str] = set()
     module = FAMILIES["format"].load(name)
-    module.example(ROWS[name], View(module.Config(), "columns", ("columns",), reads))
+    configs: list[dict[str, str]] = [{}]
+    if name == "prompts":
+        (tmp_path / "own.yaml").write_text("one: {input: a, target: b}\n", encoding="utf-8")
+        configs = [{"templates": str(tmp_path / "own.yaml")}, {"input": "a", "target": "b"}]
+    for config in configs:
+        shown = View(module.Config(**config), "columns", ("columns",), reads)
+        module.example(ROWS[name], shown)
     assert reads == {f"columns.{key}" for key, _ in walk(module.Config)}
 
 

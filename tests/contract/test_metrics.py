@@ -122,7 +122,10 @@ def test_nothing_and_unfit_rows_are_refused(name: str) -> None:
 @each
 def test_perfect_answers_are_best(name: str) -> None:
     module = METRICS.load(name)
-    texts: tuple[str, ...] = ("the cat sat on the mat today", "the cat sat on the cat sat on the cat")
+    texts: tuple[str, ...] = (
+        "the cat sat on the mat today",
+        "the cat sat on the cat sat on the cat",
+    )
     best = [Prediction(1, "?", text, (text,), "c", "stop", 7, 0.0, 7, 28) for text in texts]
     worst = [Prediction(1, "?", "zzz", (text,), "c", "stop", 1, 70.0, 7, 28) for text in texts]
     if name in OWN:

@@ -82,7 +82,7 @@ def test_a_loop_that_one_row_sets_off_is_stopped(monkeypatch: pytest.MonkeyPatch
 
 def test_the_child_ends_with_its_parent_object() -> None:
     box = Sandbox(BODY, {"eos_token": "</s>"})
-    child = box._child
+    child = box._child._process
     assert child.poll() is None
     del box
     assert child.wait(5) is not None
@@ -91,7 +91,7 @@ def test_the_child_ends_with_its_parent_object() -> None:
 def test_no_variable_of_the_environment_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANARY", "secret")
     box = Sandbox(BODY, {"eos_token": ""})
-    environ = Path(f"/proc/{box._child.pid}/environ")
+    environ = Path(f"/proc/{box._child._process.pid}/environ")
     if not environ.exists():
         pytest.skip("needs /proc")
     assert b"secret" not in environ.read_bytes()

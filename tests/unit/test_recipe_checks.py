@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from recipe_texts import GOOD, said
 
-from ftune.recipe import checks, methods, names
+from ftune.recipe import checks, checks_of_layers, methods, names
 
 FOUR = "model.quantization.load_in_4bit=true"
 EIGHT = "model.quantization.load_in_8bit=true"
 HELD = "data.eval=0.1"
 TESTED = "data.test=0.1"
+SLANTED = "train.lr_scheduler_type=slanted_triangular"
 
 # Overrides of a good recipe -> how the one problem begins.
 WRONG = {
@@ -65,6 +66,20 @@ WRONG = {
     "train.warmup_steps says",
     ("train.lr_scheduler_type=constant", "train.warmup_ratio=0.1"): "-o train.lr_scheduler_type: "
     "constant has no warm-up",
+    (SLANTED, "train.warmup_steps=2"): "-o train.warmup_steps: train.lr_scheduler_type: "
+    "slanted_triangular rises by itself",
+    ("train.slanted_triangular.ratio=8.0",): "-o train.slanted_triangular.ratio: has no effect "
+    "with lr_scheduler_type: linear",
+    ("train.unfreeze_every={}",): "-o train.unfreeze_every: needs one of epochs and steps",
+    ("train.unfreeze_every={epochs: 1, steps: 2}",): "-o train.unfreeze_every: takes only one",
+    ("train.unfreeze_every.epochs=1", "train.num_train_epochs=1"): "-o train.unfreeze_every."
+    "epochs: 1 is no less than the 1 epochs",
+    ("train.unfreeze_every.steps=5", "train.max_steps=5"): "-o train.unfreeze_every.steps: 5 is "
+    "no less than the 5 steps",
+    ("tune.method=prompt_tuning", "train.layer_rate_decay=2.6"): "-o train.layer_rate_decay: what "
+    "prompt_tuning trains stands before all layers",
+    ("tune.method=adalora", "train.unfreeze_every={steps: 5}"): "-o train.unfreeze_every: adalora "
+    "gives ranks by the gradients",
     ("train.tokens_per_batch=4096", "train.per_device_train_batch_size=4"): "-o train."
     "per_device_train_batch_size: has no effect beside tokens_per_batch",
     (
@@ -106,6 +121,9 @@ RIGHT = [
     (HELD, "train.load_best_model_at_end=true", "train.early_stopping_patience=2"),
     ("train.lr_scheduler_type=constant_with_warmup", "train.warmup_steps=2"),
     ("train.tokens_per_batch=4096", "data.packing=true"),
+    (SLANTED, "train.slanted_triangular.ratio=8.0", "train.slanted_triangular.cut_frac=0.3"),
+    ("train.unfreeze_every.epochs=1", "train.num_train_epochs=2", "train.layer_rate_decay=2.6"),
+    ("tune.method=adalora", "train.layer_rate_decay=2.6"),
     ("train.optim=paged_adamw_8bit", "train.adam_beta2=0.9"),
     (TESTED, "evaluate.metrics=[rouge, bleu]", "evaluate.group_references=true"),
     (TESTED, "evaluate.metrics=[ter]", "evaluate.bootstrap=100"),
@@ -129,7 +147,7 @@ def test_right(overrides: tuple[str, ...], tmp_path: Path) -> None:
     assert said(GOOD, tmp_path, *overrides) == []
 
 
-@pytest.mark.parametrize("module", [checks, methods, names])
+@pytest.mark.parametrize("module", [checks, checks_of_layers, methods, names])
 def test_every_rule_is_run(module: object) -> None:
     functions = {
         f

@@ -53,6 +53,7 @@ def test_generation_without_a_metric_that_needs_it(tmp_path):
         (["train.max_steps=5", "train.num_train_epochs=3"], {}, "num_train_epochs", "max_steps"),
         (["train.save_steps=200"], {}, "save_steps", "ended at step 100, before the first"),
         (["train.eval_steps=200", "data.eval=0.1"], {}, "eval_steps", "before the first"),
+        (["train.layer_rate_decay=2.0"], {"layers": [{}]}, "layer_rate_decay", "in one layer"),
         (["train.logging_steps=200"], {}, "logging_steps", "only line of metrics"),
         (["train.per_device_eval_batch_size=2"], {}, "per_device_eval_batch_size", "no rows"),
         (

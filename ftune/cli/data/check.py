@@ -78,7 +78,7 @@ def _of_recipe(
 
     if against is not None:
         raise RecipeError("--against is for a data file; a recipe names its own sets")
-    loaded = load_recipe(data, override or ())
+    loaded = load_recipe(data, override or ()).alone()
 
     def of(split: str) -> Iterator[Found]:
         names = [source.path for source in sources_of(view_of(loaded), split)]

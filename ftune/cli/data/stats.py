@@ -41,7 +41,7 @@ def stats(
         from ftune.recipe.reading import load_recipe
         from ftune.stages.survey import splits_of, survey
 
-        loaded = load_recipe(data, override or ())
+        loaded = load_recipe(data, override or ()).alone()
         for split in splits_of(loaded):
             surveys[split], ledger = survey(loaded, split, screen, trust_remote_code)
             plain[split] = {**surveys[split].to_plain(), "ledger": ledger.total.to_json()}

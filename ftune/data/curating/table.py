@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ftune.data import sniffing
+from ftune.data.forming import Setting, forming
 from ftune.data.sources import read_rows
 from ftune.errors import DataError
 from ftune.recipe.base import Chosen
@@ -75,10 +76,10 @@ class Table:
 
     def examples(self, title: str, count: Count) -> Iterator[tuple[Row, Example]]:
         """Rows with what their format makes of them; those that it can't read are counted."""
-        form = FORMATS.load(self.source.format.name)
+        form = forming(self.source, Setting(Path()))
         for row in self.rows(title, count):
             try:
-                example = form.example(row.value, self.source.format.config)
+                example = form.example(row)
             except DataError as error:
                 count.add_bad(row, str(error))
                 continue

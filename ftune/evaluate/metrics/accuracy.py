@@ -2,7 +2,8 @@
 
 Unlike exact_match, which wants the whole answer to equal the reference, text behind the label does
 not count: "positive, because ..." names the label "positive". What an answer names is the longest
-of all labels it begins with, up to the end of a word: "not entailed" is not "not".
+of all labels it begins with, up to the end of a word: "not entailed" is not "not". A row that says
+which answers there are (those of a prompt template) is asked for these alone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Config(Normalization):
     ignore_case: bool = True
     """Compare without regard to upper and lower case."""
     labels: tuple[str, ...] = Field(default=())
-    """All labels there are; empty: those that occur as references."""
+    """All labels there are; empty: those that occur as references. Rows with choices of their own
+    have these instead."""
 
 
 def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:
@@ -41,12 +43,16 @@ def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:
     need_references(predictions, "accuracy")
     rights = [{_plain(r, config) for r in p.references} for p in predictions]
     labels = {normalize(label, config) for label in config.labels}.union(*rights) - {""}
-    ordered = sorted(labels, key=lambda label: (-len(label), label))
-    named = [named_label(_plain(p.text, config), ordered) for p in predictions]
+    ordered = sorted(labels, key=_longest)
+    own = [sorted({_plain(c, config) for c in p.choices} - {""}, key=_longest) for p in predictions]
+    named = [
+        named_label(_plain(p.text, config), choices or ordered)
+        for p, choices in zip(predictions, own, strict=True)
+    ]
     hits = [label in right for label, right in zip(named, rights, strict=True)]
     unnamed = [label is None for label in named]
     signature = (
-        f"match:label-at-start|labels:{len(ordered)}|{config.described()}"
+        f"match:label-at-start|labels:{'row' if any(own) else len(ordered)}|{config.described()}"
         f"|rows:{len(predictions)}|version:ftune-{__version__}"
     )
     percent = 100 / len(predictions)
@@ -65,6 +71,10 @@ def named_label(answer: str, labels: Sequence[str]) -> str | None:
         if answer.startswith(label) and not (behind.isalnum() or behind == "_"):
             return label
     return None
+
+
+def _longest(label: str) -> tuple[int, str]:
+    return -len(label), label
 
 
 def _plain(text: str, config: Config) -> str:

@@ -1,7 +1,7 @@
 """Exact match and F1 of words, as SQuAD's own script counts them.
 
-Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250: upper case, punctuation, articles and blanks
-don't count, and of several right answers the nearest one does.
+Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250: upper case, punctuation, articles and
+blanks don't count, and of several right answers the nearest one does.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ from ftune.report.html.flow import flow
 from ftune.report.html.frame import SWITCH, document
 from ftune.report.html.pieces import folded, section, table, words
 from ftune.report.html.preview import preview
+from ftune.report.layers import HEAD as LAYERS
+from ftune.report.layers import layer_rows
 from ftune.report.ledger import ledger_table
 from ftune.report.overfitting import parting
 from ftune.report.state import moment
@@ -87,7 +89,9 @@ def _training(run: Gathered, curves: bool) -> str:
     found = parting(run.series)
     said = f'<p class="parting">{words(found.sentence())}</p>' if found else ""
     listed = f'<dl class="tiles">{tiles}</dl>' if tiles else ""
-    return section("training", "Training", said + listed + drawn)
+    rows = [[words(each) for each in row] for row in layer_rows(run)]
+    layers = folded("Layer by layer", table(LAYERS, rows, right=(1, 2))) if rows else ""
+    return section("training", "Training", said + listed + layers + drawn)
 
 
 def _rows(run: Gathered) -> str:

@@ -116,6 +116,7 @@ def _quiet(recipe: Recipe) -> Recipe:
         "eval_steps": None,
         "load_best_model_at_end": False,
         "early_stopping_patience": None,
+        "unfreeze_every": None,  # what the last steps need, with all layers
         "report_to": (),
     }
     return recipe.model_copy(update={"train": recipe.train.model_copy(update=changes)})

@@ -9,7 +9,7 @@ from pathlib import Path
 from ftune.recipe.overrides import read_override, read_path
 from ftune.recipe.places import KeyPath, dotted
 from ftune.recipe.resolved import to_plain
-from ftune.recipe.schema import Recipe
+from ftune.recipe.schema import Recipe, Source
 
 STEPS = 3
 DIES_AT = 2  # the step in which the process is killed
@@ -32,6 +32,8 @@ def miniature(recipe: Recipe, given: Sequence[str], runs_dir: Path) -> tuple[str
         "train.report_to": "[]",
         **_rows(recipe),
     }
+    if recipe.train.unfreeze_every is not None:
+        own["train.unfreeze_every"] = "{steps: 1}"
     if recipe.data.eval:
         own["train.eval_steps"] = "2"
     if recipe.evaluate.generation.max_new_tokens > NEW_TOKENS:
@@ -52,14 +54,43 @@ def _rows(recipe: Recipe) -> dict[str, str]:
         found[f"{at}.max_rows"] = str(min(source.max_rows or ROWS, ROWS))
         if source.weight < 1:  # it might draw none of so few
             found[f"{at}.weight"] = "1.0"
+        found |= _shots(at, source)
     for split in ("eval", "test"):
         own = getattr(recipe.data, split)
         if isinstance(own, float):
             # A share of so few rows may be none: the training rows stand in for it.
-            plain = [{**source, "max_rows": FEW} for source in to_plain(recipe)["data"]["train"]]
+            small = recipe.model_copy(
+                update={"data": recipe.data.model_copy(update={"train": _few(recipe.data.train)})}
+            )
+            plain = to_plain(small)["data"]["train"]
             found[f"data.{split}"] = json.dumps(plain, ensure_ascii=False)
             continue
         for number, source in enumerate(own):
             rows = min(source.max_rows or FEW, FEW)
-            found[f"{dotted(('data', split, number))}.max_rows"] = str(rows)
+            at = dotted(("data", split, number))
+            found |= {f"{at}.max_rows": str(rows), **_shots(at, source)}
     return found
+
+
+def _few(sources: Sequence[Source]) -> tuple[Source, ...]:
+    """The sources with few rows, and no more demonstrations than these can give."""
+    found = []
+    for source in sources:
+        shots = source.few_shot
+        if shots is not None and shots.pool is None:
+            shots = shots.model_copy(update={"k": _fewer(shots.k)})
+        found.append(source.model_copy(update={"max_rows": FEW, "few_shot": shots}))
+    return tuple(found)
+
+
+def _shots(at: str, source: Source) -> dict[str, str]:
+    """The source's own rows, which are few now, can't give many demonstrations."""
+    shots = source.few_shot
+    if shots is None or shots.pool is not None:
+        return {}
+    return {f"{at}.few_shot.k": json.dumps(_fewer(shots.k))}
+
+
+def _fewer(k: int | tuple[int, ...]) -> int | tuple[int, ...]:
+    """Demonstrations that ``FEW`` rows give each other."""
+    return tuple(min(one, FEW - 1) for one in k) if isinstance(k, tuple) else min(k, FEW - 1)
