@@ -38,6 +38,11 @@ class Message:
     # one where the content's own words do.
     cuts: tuple[int, ...] = ()
 
+    @property
+    def own(self) -> str:
+        """The content without an intro and demonstrations."""
+        return self.content[self.cuts[-1] :] if self.cuts else self.content
+
 
 @dataclass(frozen=True, slots=True)
 class Example:

@@ -63,6 +63,8 @@ def _show(screen: Screen, found: Swept, json: bool) -> None:
     screen.table(titles, [row(found, spot) for spot in found.spots], right=figures)
     screen.say("")
     screen.say(headline(found))
+    if found.doubt:
+        screen.say(found.doubt)
     for note in found.notes:
         screen.warn(note)
     screen.say("")

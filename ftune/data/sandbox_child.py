@@ -105,7 +105,7 @@ class Prompts:
         from jinja2.sandbox import ImmutableSandboxedEnvironment
         from jinja2.utils import pass_context
 
-        self.chance = None
+        self.chance = Chance("")
 
         @pass_context  # else it would be drawn once, when a template is compiled
         def choice(_, items):  # type: ignore[no-untyped-def]

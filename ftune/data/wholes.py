@@ -7,6 +7,7 @@ from typing import Any
 
 from ftune.data.encoding import Encoder
 from ftune.data.rules import Dropped, Rules
+from ftune.data.templating import Template
 from ftune.errors import DataError
 
 TOO_LONG = Dropped("too long")
@@ -16,10 +17,14 @@ class Wholes:
     """The tokenizer's own way of framing a text or a pair: its marks and its token types.
 
     Attributes:
+        template: what writes questions; None where texts stand for themselves.
+        on_too_long: what is done with long ones.
         typed: whether the model is told which text of a pair a token is of.
     """
 
-    def __init__(self, tokenizer: Any, rules: Rules) -> None:
+    def __init__(self, tokenizer: Any, rules: Rules, template: Template | None = None) -> None:
+        self.template = template
+        self.on_too_long = rules.on_too_long
         self._encoder = Encoder(tokenizer)
         self._rules = rules
         self.typed = "token_type_ids" in tokenizer.model_input_names

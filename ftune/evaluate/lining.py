@@ -11,7 +11,7 @@ import torch
 
 @dataclass(frozen=True)
 class Lines:
-    """A batch for ``generate``: its keywords, and the length of the padded prompts."""
+    """A batch for ``generate``: its keywords, and at which column answers begin."""
 
     inputs: dict[str, Any]
     width: int
@@ -41,6 +41,8 @@ def line_up(model: Any, rows: Sequence[Sequence[int]], pad: int, copies: int = 1
     """
     base = base_of(model)
     device = base.get_input_embeddings().weight.device
+    if base.config.is_encoder_decoder:
+        return _beside(rows, pad, device)
     virtual = virtual_tokens(model)
     width = virtual + max(len(row) for row in rows)
     ids = torch.full((len(rows), width), pad, dtype=torch.long)
@@ -63,3 +65,14 @@ def line_up(model: Any, rows: Sequence[Sequence[int]], pad: int, copies: int = 1
             vectors[line, end - virtual : end] = trained[line]
         inputs["inputs_embeds"] = vectors
     return Lines(inputs, width)
+
+
+def _beside(rows: Sequence[Sequence[int]], pad: int, device: Any) -> Lines:
+    """For an encoder: padded on the right, as in training; answers stand in lines of their own,
+    behind the decoder's first token."""
+    shape = (len(rows), max(len(row) for row in rows))
+    ids, mask = torch.full(shape, pad, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    for line, row in enumerate(rows):
+        ids[line, : len(row)] = torch.tensor(row, dtype=torch.long)
+        mask[line, : len(row)] = 1
+    return Lines({"input_ids": ids.to(device), "attention_mask": mask.to(device)}, 1)

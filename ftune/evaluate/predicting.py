@@ -148,6 +148,7 @@ class Engine:
             pad_token_id=self.pad,
             eos_token_id=list(self.text.end_ids) or None,
             use_cache=True,
+            decoder_start_token_id=getattr(self.base.config, "decoder_start_token_id", None),
             **options,
         )
         stops = StoppingCriteriaList()
@@ -166,7 +167,8 @@ class Engine:
         return ids[:, lines.width :].tolist()
 
     def _prediction(self, prompt: Prompt, ids: list[int]) -> Prediction:
-        text, finish, tokens = self.text.read(prompt.ids, ids)
+        before = () if self.base.config.is_encoder_decoder else prompt.ids
+        text, finish, tokens = self.text.read(before, ids)
         return Prediction(
             row=prompt.row,
             prompt=prompt.text,

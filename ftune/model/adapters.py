@@ -92,6 +92,45 @@ def load(
         if told is None:
             raise ModelError(f"{folder}: has no {CONFIG}; is it an adapter's folder?")
         return _load_whole(base, folder, trainable)
+    _check_weights(folder)
+    model = _empty(base, folder, trainable)
+    _fill(model, folder)
+    if not trainable:
+        model.requires_grad_(False)  # PEFT leaves a soft prompt trainable
+    return model.train(trainable)
+
+
+def add(
+    model: Any, base: Loaded, folder: Path, name: str, progress: Progress | None = None
+) -> None:
+    """Puts one more PEFT adapter beside those that ``model`` has, under ``name``, and not active.
+
+    Args:
+        model: from ``load``, with an adapter of the same kind.
+        base: what it stands on.
+        folder: written by ``save`` or by PEFT.
+        name: the adapter's in PEFT.
+        progress: is told where it can't be proved that adapter and base belong together.
+
+    Raises:
+        ModelError: as of ``load``.
+    """
+    told = manifest.read(folder)
+    for note in manifest.check_base(folder, told, base.identity):
+        (progress or Silent()).warn(note)
+    _check_weights(folder)
+    config = _config(model, folder, False)
+    try:
+        with quiet(), nothing_compiled():
+            model.add_adapter(name, config)
+    except Exception as error:
+        line = str(error).strip().partition("\n")[0]
+        raise ModelError(f"{folder}: does not fit this base: {line}") from error
+    _fill(model, folder, name)
+
+
+def _check_weights(folder: Path) -> None:
+    """Raises ModelError where the adapter's tensors are missing, pickled or damaged."""
     if not (folder / WEIGHTS).exists():
         if list(folder.glob("*.bin")):
             raise ModelError(
@@ -100,17 +139,12 @@ def load(
             )
         raise ModelError(f"{folder / WEIGHTS}: is missing; copy the adapter again")
     weights.header(weights.inside(folder, folder / WEIGHTS))
-    model = _empty(base, folder, trainable)
-    _fill(model, folder)
-    if not trainable:
-        model.requires_grad_(False)  # PEFT leaves a soft prompt trainable
-    return model.train(trainable)
 
 
 def _load_whole(base: Loaded, folder: Path, trainable: bool) -> Any:
     section = Model(name_or_path=str(folder), attn_implementation=base.facts["attention"])
     model = read(section, locate(str(folder)), base.device, base.dtype, False, base.task)
-    if base.task.kind != heads.LANGUAGE:
+    if not heads.writes(base.task):
         heads.settle(model, base.tokenizer)
     soundness.check_tensors(str(folder), model.named_parameters(), base.dtype)
     model.requires_grad_(trainable)
@@ -120,18 +154,32 @@ def _load_whole(base: Loaded, folder: Path, trainable: bool) -> Any:
 def _empty(base: Loaded, folder: Path, trainable: bool) -> Any:
     """The base with an adapter as ``adapter_config.json`` describes it, not yet filled."""
     from peft import PeftModel
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
     from peft.mapping_func import MODEL_TYPE_TO_PEFT_MODEL_MAPPING
+
+    config = _config(base.model, folder, trainable)
+    try:
+        with quiet(), nothing_compiled():
+            made = MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(config.task_type or "", PeftModel)
+            return made(base.model, config)
+    except Exception as error:
+        line = str(error).strip().partition("\n")[0]
+        raise ModelError(f"{folder}: does not fit this base: {line}") from error
+
+
+def _config(model: Any, folder: Path, trainable: bool) -> Any:
+    """PEFT's config of what ``adapter_config.json`` describes, without what could run or open
+    something that the file names."""
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
     plain = weights.read_json(folder, CONFIG)
     kind = PEFT_TYPE_TO_CONFIG_MAPPING.get(str(plain.get("peft_type")))  # type: ignore[call-overload]
     if kind is None:
         raise ModelError(f"{folder / CONFIG}: peft_type {plain.get('peft_type')!r} is not known")
-    task = heads.peft_task(base.model)
+    task = heads.peft_task(model)
     if plain.get("task_type") not in (None, task):
         raise ModelError(
             f"{folder / CONFIG}: was trained for {plain['task_type']}, and the recipe's objective "
-            f"is for {task or base.task.kind}; take the recipe that it was trained with"
+            f"is for {task or heads.task_of(model).kind}; take the recipe that it was trained with"
         )
     # Both would run or open something that the file names.
     if plain.get("megatron_config") or plain.get("init_lora_weights", True) not in STARTS:
@@ -149,24 +197,23 @@ def _empty(base: Loaded, folder: Path, trainable: bool) -> Any:
         plain |= {"prompt_tuning_init": "RANDOM", "tokenizer_name_or_path": None}
         plain |= {"prompt_tuning_init_text": None, "tokenizer_kwargs": None}
     try:
-        with quiet(), nothing_compiled():
+        with quiet():
             config = kind.from_peft_type(**kind.check_kwargs(**plain))
-            config.task_type = task
-            made = MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(task or "", PeftModel)
-            return made(base.model, config)
     except Exception as error:
         line = str(error).strip().partition("\n")[0]
         raise ModelError(f"{folder}: does not fit this base: {line}") from error
+    config.task_type = task
+    return config
 
 
-def _fill(model: Any, folder: Path) -> None:
+def _fill(model: Any, folder: Path, name: str = "default") -> None:
     from peft.utils.save_and_load import get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors.torch import load_file
 
     path = folder / WEIGHTS
     found = load_file(path)
     with quiet():  # it doubts layers whose rank fell to 0
-        wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
+        wanted = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
     # PEFT may have saved whole embeddings beside the adapter; they are taken where they fit.
     other = {k: v for k, v in model.state_dict().items() if k in found and "embed" in k}
     expected = {**other, **wanted}
@@ -189,7 +236,7 @@ def _fill(model: Any, folder: Path) -> None:
             "the plain base; train it (learning rate 0?) or copy it again"
         )
     with quiet():
-        set_peft_model_state_dict(model, found)
+        set_peft_model_state_dict(model, found, adapter_name=name)
 
 
 def _untrained(tensors: Mapping[str, Any]) -> bool:

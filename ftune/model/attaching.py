@@ -38,8 +38,9 @@ def attach(model: Any, config: Any) -> Any:
     from peft import get_peft_model
 
     config.task_type = heads.peft_task(model)
-    if head := heads.head_modules(model):
+    if config.task_type != "CAUSAL_LM":
         _check_virtual(model, config)
+    if head := heads.head_modules(model):
         _add_head(config, head)
     try:
         with quiet(), nothing_compiled():
@@ -61,6 +62,11 @@ def _check_virtual(model: Any, config: Any) -> None:
     if not config.is_prompt_learning:
         return
     named = str(config.peft_type).rpartition(".")[2].lower()
+    if config.task_type == "SEQ_2_SEQ_LM":
+        raise ModelError(
+            f"tune.method: {named} puts virtual tokens before one text, and an encoder-decoder "
+            "reads two; take lora"
+        )
     if config.task_type is None:
         raise ModelError(
             f"tune.method: PEFT puts no virtual tokens ({named}) before several choices; take lora"

@@ -42,7 +42,9 @@ def logits(model: Any, row: Sequence[int]) -> Any:
             found = torch.stack([said.start_logits[0], said.end_logits[0]], -1)
         elif kind == "multiple_choice":
             found = model(input_ids=ids.unsqueeze(0)).logits
-        elif kind == heads.LANGUAGE:
+        elif kind == "seq2seq_lm":
+            found = model(input_ids=ids, decoder_input_ids=ids, use_cache=False).logits[0]
+        elif kind == "causal_lm":
             found = model(input_ids=ids, use_cache=False).logits[0]
         else:
             found = model(input_ids=ids).logits

@@ -15,7 +15,7 @@ from ftune.registry import KINDS
 from ftune.types import Task
 
 MARK = "_ftune_task"  # the attribute of a model that says what it is for
-LANGUAGE = "causal_lm"
+WRITERS = ("causal_lm", "seq2seq_lm")  # whose head belongs to the pre-trained model
 POOLERS = ("pooler",)  # part of the body by name, but missing where a model was trained without
 
 
@@ -30,6 +30,11 @@ def task_of(model: Any) -> Task:
     return getattr(inner, MARK, None) or Task()
 
 
+def writes(task: Task) -> bool:
+    """Whether such a model writes text, with the head that it was pre-trained with."""
+    return task.kind in WRITERS
+
+
 def peft_task(model: Any) -> str | None:
     """What PEFT calls it; None where it has no name for it."""
     found: str | None = KINDS.load(task_of(model).kind).PEFT_TASK
@@ -41,7 +46,7 @@ def head_modules(model: Any) -> tuple[str, ...]:
 
     They are trained whatever the method, and saved with what it trains.
     """
-    if task_of(model).kind == LANGUAGE:
+    if writes(task_of(model)):
         return ()
     own = [name for name, module in model.named_children() if list(module.parameters())]
     return (
@@ -69,6 +74,11 @@ def read(folder: str, name: str, task: Task, options: Mapping[str, Any]) -> Any:
         ModelError: the architecture has no such head, or the body is not in the files.
     """
     config, architecture = _architecture(folder, name, task, options)
+    if writes(task):
+        answer: Any = architecture.from_pretrained(folder, **options)
+        soundness.check_complete(name, answer[1])
+        mark(answer[0], task)
+        return answer[0]
     chosen = KINDS.load(task.kind).options(task)
     quantized = options.get("quantization_config")
     if quantized is not None:  # what is drawn anew, and trained, can't be kept in a few bits

@@ -104,7 +104,7 @@ def load_model(
         soundness.check_files(weights.files(located.folder))
     task = task or Task()
     loaded = read(model, located, device, dtype, code, task)
-    if task.kind != heads.LANGUAGE:
+    if not heads.writes(task):
         heads.settle(loaded, tokenizer)
     if not model.quantization:
         soundness.check_tensors(located.name, loaded.named_parameters(), dtype)
@@ -168,7 +168,7 @@ def read(
 
 def _with_head(located: Located, task: Task, options: dict[str, Any]) -> Any:
     folder = str(located.folder)
-    if task.kind != heads.LANGUAGE:
+    if task != Task():
         return heads.read(folder, located.name, task, options)
     from transformers import AutoModelForCausalLM
 

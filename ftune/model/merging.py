@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from ftune.types import Task
 
 # Largest allowed difference of two logits, as a share of the largest logit. Narrow types round
 # each merged weight to 8 or 11 bits, which shows in the logits.
-BOUNDS = {"float32": 1e-6, "float16": 1e-2, "bfloat16": 5e-2}
+BOUNDS = {"float32": 3e-6, "float16": 1e-2, "bfloat16": 5e-2}
 LEAST = 1e-5  # so much is always allowed
 # Up to so many parameters the proof is computed in float64: float32's own rounding, about 1e-6 of
 # the largest logit, would hide what the merge did. Beyond, that would take too much memory.
@@ -66,6 +66,7 @@ def merge(
     rows: Sequence[Sequence[int]] = (),
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     task: Task | None = None,
+    join: Callable[[Any, Loaded], Any] | None = None,
     beside: Sequence[str] = (),
     allow_code: bool = False,
     progress: Progress | None = None,
@@ -80,6 +81,8 @@ def merge(
         rows: token ids to compare on; by default a few rows of drawn ids.
         dtype: of the weights on disk; auto takes the base's own.
         task: what the model is for; by default a causal language model.
+        join: makes of the base with the adapter, and of the base, the model that is merged, such
+            as one with several adapters; by default it stays as it is.
         beside: names of files that go with the adapter, and are copied to the merged model.
         allow_code: whether the command line allowed code that comes with the model.
         progress: is told what is done.
@@ -101,6 +104,8 @@ def merge(
     tuned = adapters.load(base, adapter, progress=progress)
     arithmetic = torch.float64 if base.facts["parameters"] <= EXACT else torch.float32
     tuned = tuned.to(arithmetic)
+    if join is not None:
+        tuned = join(tuned, base)
     vocabulary = base.facts["vocabulary"]
     checked = shortened(rows, vocabulary) or _drawn(vocabulary)
     say(f"merge: base and adapter read; comparing on {len(checked)} rows")

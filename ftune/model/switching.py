@@ -8,7 +8,7 @@ read, and nothing can drift. It holds for every method, since none needs to be k
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Switcher:
         self._objects = tuple(_objects(base.model))
         self._tensors = dict(_tensors(base.model))
         self._plain = self._state()
+        self._sums = {key: _sum(t) for key, t in self._tensors.items()}
         self._parts: dict[str, tuple[Any, _State]] = {}
 
     @property
@@ -61,10 +62,9 @@ class Switcher:
             for key in _overwritten(folder) & set(self._tensors):
                 tensor = self._tensors[key]
                 tensor.data = tensor.data.clone()  # the plain one is kept as it is
-            before = {key: t._version for key, t in self._tensors.items()}
             model = adapters.load(self._base, folder, progress=progress)
             state = self._state()
-            self._check_untouched(folder, before, state)
+            self._check_untouched(folder, state)
         finally:
             self._put(self._plain)
         self._parts[name] = model, state
@@ -89,18 +89,19 @@ class Switcher:
             if tensor.data_ptr() != data.data_ptr():
                 tensor.data = data
 
-    def _check_untouched(self, folder: Path, before: dict[str, int], state: _State) -> None:
+    def _check_untouched(self, folder: Path, state: _State) -> None:
         """Raises ModelError where a tensor that all parts share was written into."""
-        held = zip(self._tensors.items(), self._plain.data, state.data, strict=True)
+        held = zip(self._tensors, self._plain.data, state.data, strict=True)
         wrong = {
             key
-            for (key, tensor), plain, now in held
-            if plain.data_ptr() == now.data_ptr() and tensor._version != before[key]
+            for key, plain, now in held
+            if plain.data_ptr() == now.data_ptr() and _sum(plain) != self._sums[key]
         }
         if wrong:
             raise ModelError(
                 f"{folder}: loading it writes into the base's own {soundness.names(wrong)}, which "
-                "the other adapters stand on; ask it in a run of ftune generate of its own"
+                "the other adapters stand on; ask it in an ftune generate of its own, and this one "
+                "without it"
             )
 
 
@@ -125,6 +126,14 @@ def _tensors(model: Any) -> Iterator[tuple[str, Any]]:
     yield from model.named_buffers(remove_duplicate=False)
 
 
+def _sum(tensor: Any) -> int:
+    """The sum of the tensor's numbers, their bits taken for whole numbers: changed if they are."""
+    import torch
+
+    whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return int(tensor.data.view(whole[tensor.element_size()]).sum(dtype=torch.int64))
+
+
 def _attributes(each: Any) -> dict[str, Any]:
     return _copied(vars(each))
 
@@ -139,15 +148,22 @@ def _copied(attributes: dict[str, Any]) -> dict[str, Any]:
 
 def _overwritten(folder: Path) -> set[str]:
     """The names of the base's own tensors that loading ``folder`` writes into, and others."""
-    names: Sequence[str] = [
-        file
-        for config, file in ((deltas.CONFIG, deltas.WEIGHTS), (adapters.CONFIG, adapters.WEIGHTS))
-        if (folder / config).is_file() and (folder / file).is_file()
-    ]
-    found = {key for n in names for key in weights.header(weights.inside(folder, folder / n))}
-    return {
-        key.removeprefix("base_model.model.")
+    if (folder / deltas.CONFIG).is_file():
+        return _names(folder, deltas.WEIGHTS)
+    if not (folder / adapters.CONFIG).is_file():
+        return set()
+    found = {
+        name.removeprefix("base_model.model.")
         .replace(".base_layer.", ".")
         .replace(".original_module.", ".")
-        for key in found
+        for name in _names(folder, adapters.WEIGHTS)
     }
+    start = weights.read_json(folder, adapters.CONFIG).get("init_lora_weights", True)
+    if start not in (True, False, "gaussian", "orthogonal"):  # takes weights out of the base
+        found |= {f"{name.rpartition('.lora_A')[0]}.weight" for name in found if ".lora_A" in name}
+    return found
+
+
+def _names(folder: Path, file: str) -> set[str]:
+    path = folder / file
+    return set(weights.header(weights.inside(folder, path))) if path.is_file() else set()

@@ -39,6 +39,13 @@ def unfreezing(recipe: Any) -> Iterator[Problem]:
             at, f"train.unfreeze_every {said} epochs and steps; write {{epochs: 1}} for ULMFiT's"
         )
         return
+    if train.torch_compile:
+        yield Problem(
+            ("train", "torch_compile"),
+            "train.torch_compile: layers that are unfrozen one by one would be compiled again in "
+            "the midst of training, and a run that goes on after a stop otherwise than one that "
+            "never stopped; write false, or remove unfreeze_every",
+        )
     epochs = None if train.max_steps is not None else train.num_train_epochs
     if every.epochs is not None and epochs is not None and every.epochs >= epochs:
         yield _never((*at, "epochs"), every.epochs, f"{epochs:g} epochs")

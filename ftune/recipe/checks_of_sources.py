@@ -34,7 +34,7 @@ def prompts(recipe: Any) -> Iterator[Problem]:
                 "two texts; add them",
             )
             continue
-        other = ("only", "original_task_only")
+        other: tuple[str, ...] = ("only", "original_task_only")
         why = "without templates, a file of them; remove it, or name one"
         if config.templates is not None:
             other = ("input", "target", "choices")

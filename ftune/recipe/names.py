@@ -107,9 +107,15 @@ def sources(recipe: Any, folder: Path) -> Iterator[Problem]:
 def _templates(at: KeyPath, config: Any, folder: Path) -> Iterator[Problem]:
     """The file of prompt templates is there."""
     path = config.templates
-    if path is not None and ("\0" in path or not (folder / _expanded(path)).is_file()):
-        hint = "correct it" if "\0" in path else _hint(path, folder / _expanded(path), folder)
-        yield Problem(at, f"{dotted(at)}: there is no file {path!r}; {hint}")
+    if path is None:
+        return
+    file = folder / _expanded(path.replace("\0", ""))
+    if "\0" in path or file.is_dir():
+        what = "holds a NUL" if "\0" in path else "is a folder; name a file of templates in it"
+        yield Problem(at, f"{dotted(at)}: {path!r} {what}")
+    elif not file.is_file():
+        said = f"there is no file {path!r}; {_hint(path, file, folder)}"
+        yield Problem(at, f"{dotted(at)}: {said}")
 
 
 def _source(at: KeyPath, source: Any, folder: Path) -> Iterator[Problem]:

@@ -46,9 +46,11 @@ def _given(name: str) -> str:
 
 def keys(recipe: Any) -> Iterator[Problem]:
     """Keys of templates and of generated text mean nothing where rows have labels."""
+    objective = recipe.train.objective.name
+    if objective == "seq2seq":
+        yield from _written(recipe)
     if _taken(recipe) == CONVERSATION:
         return
-    objective = recipe.train.objective.name
     why = f"with train.objective: {objective}, which "
     for key in TEMPLATED:
         default = Data.model_fields[key].default
@@ -76,10 +78,29 @@ def keys(recipe: Any) -> Iterator[Problem]:
         yield from unread_key(at, getattr(recipe.evaluate.generation, key), field.default, said)
 
 
+def _written(recipe: Any) -> Iterator[Problem]:
+    """What an encoder-decoder can't do."""
+    why = "with train.objective: seq2seq, whose answers stand in lines of their own; remove it"
+    for key in ("packing", "mixture", "train_on"):
+        default = Data.model_fields[key].default
+        yield from unread_key(("data", key), getattr(recipe.data, key), default, why)
+    if recipe.data.on_too_long == "truncate":
+        yield Problem(
+            ("data", "on_too_long"),
+            "data.on_too_long: truncate would cut the end of a question, which an encoder reads; "
+            "write truncate_prompt, drop or error",
+        )
+    for key in GENERATED:
+        default = Evaluate.model_fields[key].default
+        said = "with train.objective: seq2seq; remove it"
+        yield from unread_key(("evaluate", key), getattr(recipe.evaluate, key), default, said)
+
+
 def metrics(recipe: Any) -> Iterator[Problem]:
     """Metrics are of what the objective's answers are."""
     objective = recipe.train.objective.name
-    labelled = _taken(recipe) != CONVERSATION
+    known = objective in OBJECTIVES.names()
+    labelled = known and hasattr(OBJECTIVES.load(objective), "KIND")
     for i, metric in enumerate(recipe.evaluate.metrics):
         if metric.name not in METRICS.names():
             continue
@@ -96,7 +117,7 @@ def metrics(recipe: Any) -> Iterator[Problem]:
             yield Problem(
                 at,
                 f"evaluate.metrics[{i}]: {metric.name} is of the likelihood of text, and "
-                f"train.objective: {objective} gives none; take accuracy or classification",
+                f"train.objective: {objective} gives none; take another",
             )
 
 

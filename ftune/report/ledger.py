@@ -9,6 +9,7 @@ from typing import Any
 from ftune.report import numbers
 from ftune.report.tolerant import items, mapping, number, text
 
+APART = "templates"  # has a table of its own
 _NAMES = ("source", "path", "name")  # keys that say which source a line is of
 
 
@@ -46,6 +47,21 @@ def ledger_table(figures: Mapping[str, Any]) -> LedgerTable:
     return LedgerTable(("part", "source", *(numbers.label(k) for k in keys)), rows)
 
 
+TEMPLATES = ("part", "source", "prompt template", "rows")
+
+
+def template_rows(figures: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    """Part, source, prompt template and the rows that it wrote; the most rows of a source first."""
+    return tuple(
+        (text(part), _source(mapping(one)), text(name), numbers.figure("rows", count))
+        for part, sources in mapping(figures.get("ledger")).items()
+        for one in items(sources)
+        for name, count in sorted(
+            mapping(mapping(one).get(APART)).items(), key=lambda pair: -(number(pair[1]) or 0)
+        )
+    )
+
+
 def _source(one: Mapping[str, Any]) -> str:
     return next((text(one[key]) for key in _NAMES if one.get(key)), "")
 
@@ -53,7 +69,7 @@ def _source(one: Mapping[str, Any]) -> str:
 def _flat(one: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, given in one.items():
-        if isinstance(given, Mapping):
+        if isinstance(given, Mapping) and key != APART:
             found |= {f"{key}: {reason}": count for reason, count in given.items()}
         elif key not in _NAMES and (number(given) is not None):
             found[key] = given

@@ -11,7 +11,7 @@ from ftune.report.gather import Gathered
 from ftune.report.headline import headline
 from ftune.report.layers import HEAD as LAYERS
 from ftune.report.layers import layer_rows
-from ftune.report.ledger import ledger_table
+from ftune.report.ledger import TEMPLATES, ledger_table, template_rows
 from ftune.report.overfitting import parting
 from ftune.report.samples import Sample
 from ftune.report.scores import Score
@@ -138,6 +138,9 @@ def _ledger(run: Gathered) -> str:
         heads = [cell(head) for head in found.heads]
         rows = [[cell(each) for each in row] for row in found.rows]
         parts.append(table(heads, rows, right=range(2, len(heads))))
+    wrote = [[cell(each) for each in row] for row in template_rows(run.figures("format"))]
+    if wrote:
+        parts.append(table(TEMPLATES, wrote, right=(3,)))
     if (run.folder / "format" / "preview.md").is_file():
         parts.append("[The first rows as tokens, with what is trained](format/preview.md)")
     return "## Rows and tokens\n\n" + "\n\n".join(parts) if parts else ""

@@ -81,6 +81,24 @@ class Swept:
         sign = 1 if found[0][1].higher_is_better else -1
         return max(found, key=lambda pair: sign * (pair[1].tuned or 0.0))[0]
 
+    @property
+    def doubt(self) -> str:
+        """Of how many points the interval overlaps with that of the best; empty where of none."""
+        best = self.best
+        score = best.score(self.metric) if best else None
+        if score is None or score.tuned_interval is None:
+            return ""
+        low, high = score.tuned_interval
+        others = [spot.score(self.metric) for spot in self.spots if spot is not best]
+        ends = [each.tuned_interval for each in others if each and each.tuned_interval]
+        near = sum(a <= high and b >= low for a, b in ends)
+        if not near:
+            return ""
+        return (
+            f"The 95% intervals of {near} of the other {len(ends)} points overlap with that of the "
+            "best; `ftune runs compare` tests whether two of them differ."
+        )
+
     def to_plain(self) -> dict[str, Any]:
         """For sweep.json and ``--json``."""
         best = self.best
@@ -90,6 +108,7 @@ class Swept:
                 "name": self.name,
                 "metric": self.metric,
                 "best": best.label if best else None,
+                "doubt": self.doubt,
                 "points": [_plain(spot) for spot in self.spots],
                 "notes": self.notes,
             }
@@ -124,30 +143,7 @@ def swept(name: str, folder: Path, spots: Sequence[Spot], metric: str | None = N
     if chosen and any(score.name == chosen for run in runs for score in run.scores):
         # Its last note is of fronts, which nobody speaks of here.
         notes += tradeoffs(runs, chosen).notes[:-1]
-    made = Swept(name, folder, tuple(spots), chosen, known, tuple(notes))
-    said = _said_of_best(made)
-    return Swept(name, folder, made.spots, chosen, known, (*notes, *said))
-
-
-def _said_of_best(found: Swept) -> tuple[str, ...]:
-    """How sure the best figure is: of how many others the interval overlaps with its own."""
-    best = found.best
-    score = best.score(found.metric) if best else None
-    if best is None or score is None or score.tuned_interval is None:
-        return ()
-    low, high = score.tuned_interval
-    ends = [
-        other.tuned_interval
-        for spot in found.spots
-        if spot is not best and (other := spot.score(found.metric)) and other.tuned_interval
-    ]
-    near = sum(a <= high and b >= low for a, b in ends)
-    if not ends or not near:
-        return ()
-    return (
-        f"the 95% intervals of {near} of the other {len(ends)} points overlap with that of the "
-        "best; `ftune runs compare` tests whether two of them differ",
-    )
+    return Swept(name, folder, tuple(spots), chosen, known, tuple(notes))
 
 
 def headline(found: Swept) -> str:

@@ -23,11 +23,11 @@ def write_sweep(found: Swept, picture: bool) -> None:
 def page(found: Swept, picture: bool) -> str:
     """The Markdown page."""
     cells = tables.cell
-    width = len(heads(found, whole=True))
-    keys = len(found.spots[0].values)
+    titles = heads(found, whole=True)
+    words = len(found.spots[0].values) + ("state" in titles)
     rows = [[cells(each) for each in row(found, spot, whole=True)] for spot in found.spots]
-    whole = tables.table([cells(h) for h in heads(found, True)], rows, right=range(keys, width))
-    parts = [f"# Sweep {cells(found.name)}", cells(headline(found)), whole]
+    whole = tables.table([cells(h) for h in titles], rows, right=range(words, len(titles)))
+    parts = [f"# Sweep {cells(found.name)}", cells(f"{headline(found)} {found.doubt}"), whole]
     if picture:
         parts.append("![The metric at each point](sweep.png)")
     parts += [f"- {cells(note)}" for note in found.notes]

@@ -40,8 +40,13 @@ class Worker:
 
     @property
     def code(self) -> int | None:
-        """Its exit code, negative for a signal; None while it runs."""
-        return self.process.poll()
+        """Its exit code, negative for a signal; None while it runs.
+
+        One that was asked to stop before it could listen counts as if it had.
+        """
+        code = self.process.poll()
+        asked = {-int(number): saved for number, saved in CODES.items()}
+        return code if code is None else asked.get(code, code)
 
 
 @dataclass
@@ -137,11 +142,11 @@ def _signals_to(watch: Watch) -> Iterator[None]:
 
 
 def _wait(watch: Watch) -> None:
-    """Until all have ended, or were killed because they did not after another had failed."""
+    """Until all have ended, or were killed because they did not after one failed or the first."""
     deadline = None
     while watch.running:
         watch.look()
-        if watch.failed and deadline is None:
+        if deadline is None and (watch.failed or watch.workers[0].code is not None):
             deadline = time.monotonic() + PATIENCE
         if deadline is not None and time.monotonic() > deadline:
             for worker in watch.running:
@@ -162,6 +167,8 @@ def _kill(watch: Watch) -> None:
 
 def _result(watch: Watch) -> int:
     first = watch.workers[0].code or 0
+    if first == 0:
+        return 0  # all is written
     # One that only lost another is no cause; nor is one that NCCL's own watchdog ended.
     lost = (PeerLost.exit_code, -signal.SIGABRT)
     hung = [w for w in watch.failed if w.hung]

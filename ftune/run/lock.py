@@ -17,8 +17,12 @@ from ftune.run import atomic
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(
+    folder: Path, what: str = "run", remedy: str = "start another run with --fresh"
+) -> Iterator[None]:
     """Holds ``folder``; the lock goes with the process, so a killed holder leaves none behind.
+
+    ``what`` it is, and what else to do than to wait, are said where another process holds it.
 
     Raises:
         RunError: another process holds it; the message names that process.
@@ -30,8 +34,7 @@ def locked(folder: Path) -> Iterator[None]:
             lock.acquire()
     except Timeout as error:
         raise RunError(
-            f"{folder}: {_who(holder)} is working in this run; wait for it, stop it, "
-            "or start another run with --fresh"
+            f"{folder}: {_who(holder)} is working in this {what}; wait for it, stop it, or {remedy}"
         ) from error
     try:
         facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}

@@ -14,11 +14,11 @@ from ftune.recipe.view import View
 from ftune.run import atomic
 from ftune.run.progress import Progress
 from ftune.run.stage import Place
-from ftune.stages import label_answer, prompting, tasks
+from ftune.stages import label_answer, labels, prompting, tasks
 from ftune.stages.models import MODEL_KEYS, load_base, trained
 from ftune.stages.several import Several, Speaker
 from ftune.stages.target import Found
-from ftune.types import Message
+from ftune.types import Message, Task
 
 if TYPE_CHECKING:
     from ftune.evaluate.answering import Answerer
@@ -59,7 +59,7 @@ def ask(found: Found, wish: Ask, progress: Progress, as_json: bool = False) -> N
         _ask_several(wish, progress, as_json)
         return
     recipe = View(found.loaded.recipe, "", KEYS, set())
-    if tasks.is_labelled(recipe):
+    if tasks.is_labelled(recipe) and not tasks.writes(recipe):
         labelled = View(found.loaded.recipe, "", (*KEYS, *label_answer.KEYS), set())
         label_answer.ask(found, wish, labelled, progress, as_json)
         return
@@ -134,7 +134,7 @@ def answerer(found: Found, recipe: View, wish: Ask, progress: Progress) -> Answe
         ModelError: prompts would not be rendered as in training.
     """
     if wish.base:
-        base = load_base(recipe, wish.allow_remote_code)
+        base = load_base(recipe, wish.allow_remote_code, _task(recipe))
         model, tokenizer = base.model, base.tokenizer
     else:
         adapter = found.trained().stage("train") / "adapter"
@@ -155,12 +155,20 @@ def made(model: Any, tokenizer: Any, recipe: View, home: Path) -> Answerer:
     template = load_template(recipe.data.template, tokenizer, recipe.data.system_prompt, home)
     rules = Rules.of(recipe.data)
 
+    if tasks.writes(recipe):
+        rows = labels.Rows(recipe, tokenizer, Place(home), Task("seq2seq_lm"))
+        return Answerer(model, tokenizer, rows.prompt, recipe.evaluate.generation)
+
     def render(messages: tuple[Message, ...]) -> Sequence[int]:
         return prompt_text(messages, template, rules).ids
 
     return Answerer(
         model, tokenizer, render, recipe.evaluate.generation, template.stop, template.stop_ids
     )
+
+
+def _task(recipe: View) -> Task | None:
+    return Task("seq2seq_lm") if tasks.writes(recipe) else None
 
 
 def _show(piece: str) -> None:

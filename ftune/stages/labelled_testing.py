@@ -15,7 +15,7 @@ from ftune.run.stage import Place
 from ftune.stages import tasks
 from ftune.stages.labels import Rows
 from ftune.stages.rows import ledger_of, rows_of
-from ftune.types import Encoded, Labelled, Metric, Prediction, Prompt, Task
+from ftune.types import Encoded, Example, Labelled, Metric, Prediction, Prompt, Task
 
 if TYPE_CHECKING:
     from ftune.data.ledger import Ledger
@@ -70,8 +70,9 @@ def add(rows: LabelledSet, example: Labelled, how: Rows, source: str, number: in
 def _take(
     rows: LabelledSet, example: Labelled, tokens: Encoded, how: Rows, source: str, number: int
 ) -> None:
-    shown, right = _shown(example), how.reference(example)
-    rows.prompts.append(Prompt(tokens.ids, shown, right, source, number))
+    ids = tokens.ids[: tokens.lines[0]] if tasks.writes(rows.recipe) else tokens.ids
+    prompt = Prompt(ids, _shown(example), how.reference(example), source, number)
+    rows.prompts.append(prompt)
     rows.tokens.append(tokens)
     rows.asked.append(how.asked(example))
 
@@ -87,7 +88,9 @@ def _encoded(
         yield one.example, ledger[one.source].source, one.row, tokens
 
 
-def _shown(example: Labelled) -> str:
+def _shown(example: Labelled | Example) -> str:
+    if isinstance(example, Example):  # all but the answer
+        return "\n".join(message.content for message in example.messages[:-1])
     if len(example.texts) > 2 and isinstance(example.target, tuple):  # words with their tags
         return " ".join(example.texts)
     return "\n".join(example.texts)
@@ -108,6 +111,15 @@ def measure(
     from ftune.evaluate.scoreboard import score_all
     from ftune.run.pipeline import stop_between
 
+    between = partial(stop_between, stop, "the evaluation was complete")
+    if tasks.writes(rows.recipe):
+        from ftune.evaluate.predicting import generate
+
+        generation = rows.recipe.evaluate.generation
+        written = list(
+            generate(model, tokenizer, rows.prompts, generation, (), (), size, progress, between)
+        )
+        return written, score_all(chosen, written)
     objective = tasks.objective(rows.recipe)
     config = rows.recipe.train.objective.config
     answers = ANSWERS.load(rows.recipe.train.objective.name)
@@ -121,7 +133,6 @@ def measure(
         collate_labelled, read=rows.tokens.__getitem__, pad_id=tokenizer.pad_token_id or 0
     )
     batches = (collate(micro) for micro in in_order(lengths, size))
-    between = partial(stop_between, stop, "the evaluation was complete")
     found = dict(label(model, batches, objective.logits, said, len(rows.tokens), progress, between))
     predictions = [
         Prediction(

@@ -14,7 +14,7 @@ from ftune.run.progress import Progress
 from ftune.run.stage import Place
 from ftune.stages import tasks
 from ftune.stages.rows import ledger_of, rows_of
-from ftune.types import Labelled, Task
+from ftune.types import Labelled, Message, Task
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -69,7 +69,8 @@ class Rows:
         self._config = recipe.train.objective.config
         self._encoding = ENCODINGS.load(recipe.train.objective.name)
         self._tokenizer = tokenizer
-        self._wholes = Wholes(tokenizer, Rules.of(recipe.data))
+        self._template = _template(recipe, tokenizer, place)
+        self._wholes = Wholes(tokenizer, Rules.of(recipe.data), self._template)
         self._proved: list[tuple[str, ...]] = []
         _check_length(recipe, tokenizer, place)
 
@@ -94,7 +95,21 @@ class Rows:
 
     def contract(self) -> dict[str, Any]:
         """What prompting.json holds."""
-        return contract(self.task, self._tokenizer, self._proved)
+        return contract(self.task, self._tokenizer, self._proved, self._template)
+
+    def prompt(self, messages: Sequence[Message]) -> list[int]:
+        """What is asked after these messages; of an objective that writes."""
+        found: list[int] = self._encoding.prompt(messages, self._wholes)
+        return found
+
+
+def _template(recipe: View, tokenizer: Any, place: Place) -> Any:
+    """The recipe's template, where the objective's rows are written by one."""
+    if not tasks.writes(recipe):
+        return None
+    from ftune.data.templating import load_template
+
+    return load_template(recipe.data.template, tokenizer, recipe.data.system_prompt, place.folder)
 
 
 def _check_length(recipe: View, tokenizer: Any, place: Place) -> None:
@@ -113,10 +128,12 @@ def _check_length(recipe: View, tokenizer: Any, place: Place) -> None:
         )
 
 
-def contract(task: Task, tokenizer: Any, rows: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+def contract(
+    task: Task, tokenizer: Any, rows: Sequence[tuple[str, ...]], template: Any = None
+) -> dict[str, Any]:
     """The task, and how a few rows are written as tokens."""
     from ftune.data.encoding import Encoder
-    from ftune.data.tokenizer_identity import identity
+    from ftune.data.tokenizer_identity import digest, identity
 
     encoder = Encoder(tokenizer)
 
@@ -129,11 +146,12 @@ def contract(task: Task, tokenizer: Any, rows: Sequence[tuple[str, ...]]) -> dic
         "version": VERSION,
         "task": tasks.plain(task),
         "tokenizer": identity(tokenizer),
+        "template": None if template is None else digest(template.source),
         "prompts": [{"texts": list(texts), "ids": ids(texts)} for texts in rows],
     }
 
 
-def check(folder: Path, recipe: View, tokenizer: Any, progress: Progress) -> None:
+def check(folder: Path, recipe: View, tokenizer: Any, place: Place, progress: Progress) -> None:
     """Refuses to ask the model in ``folder`` otherwise than it was trained.
 
     Raises:
@@ -152,7 +170,13 @@ def check(folder: Path, recipe: View, tokenizer: Any, progress: Progress) -> Non
         was = told.get("task", {}).get("kind", "causal_lm")
         raise ModelError(f"{path}: was trained as {was}, and the recipe's objective is for {kind}")
     rows = [tuple(one["texts"]) for one in told["prompts"]]
-    now = contract(tasks.read(told["task"]), tokenizer, rows)
+    template = _template(recipe, tokenizer, place)
+    now = contract(tasks.read(told["task"]), tokenizer, rows, template)
+    if now["template"] != told.get("template"):
+        raise ModelError(
+            f"{path}: questions would not be written as in training: the template is another, or "
+            "was changed since; put it back, or train again"
+        )
     if now["prompts"] != told["prompts"]:
         raise ModelError(
             f"{path}: rows would not be written as in training: the tokenizer has changed since; "

@@ -54,13 +54,14 @@ def merge_run(
             progress=progress,
         )
     figures: dict[str, Any] = {"output": str(folder), "run": str(run), **asdict(proof)}
-    report = Report("merge", figures, (f"merged into {folder} ({proof.dtype})", *_told(proof)))
+    report = Report("merge", figures, (f"merged into {folder} ({proof.dtype})", *told(proof)))
     atomic.write_json(folder / "report.json", asdict(report))
     atomic.write_text(folder / "report.md", stage_page(asdict(report)))
     return report
 
 
-def _told(proof: Proof) -> Iterator[str]:
+def told(proof: Proof) -> Iterator[str]:
+    """The proof in words."""
     yield (
         f"compared with base + adapter on {proof.positions:,} tokens: logits differ by at most "
         f"{proof.largest:.2e} (allowed {proof.bound:.2e}), {proof.mean:.2e} in the mean; "
@@ -79,14 +80,19 @@ def _told(proof: Proof) -> Iterator[str]:
 
 
 def _rows(run: RunDirectory) -> list[list[int]]:
-    """Token rows that the run held out, or trained on if it held none out."""
+    store, count = held_out(run)
+    return [_line(store, i) for i in range(count)] if store is not None else []
+
+
+def held_out(run: RunDirectory) -> tuple[TokenStore | None, int]:
+    """Rows that the run held out, or trained on if it held none out, and how many to compare on."""
     from ftune.data.store import TokenStore
 
     for name in ("eval.arrow", "train.arrow"):
         path = run.stage("format") / name
         if path.is_file() and len(store := TokenStore(path)):
-            return [_line(store, i) for i in range(min(ROWS, len(store)))]
-    return []
+            return store, min(ROWS, len(store))
+    return None, 0
 
 
 def _line(store: TokenStore, index: int) -> list[int]:

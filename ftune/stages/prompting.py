@@ -116,7 +116,7 @@ def check(folder: Path, recipe: View, tokenizer: Any, place: Place, progress: Pr
     from ftune.data.templating import load_template
 
     if tasks.is_labelled(recipe):
-        labels.check(folder, recipe, tokenizer, progress)
+        labels.check(folder, recipe, tokenizer, place, progress)
         return
     path = folder / NAME
     if not path.is_file():

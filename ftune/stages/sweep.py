@@ -60,7 +60,8 @@ def sweep(
     names = tuple(point.loaded.recipe.name for point in loaded.points)
     wish = replace(wish, siblings=names)
     spots = [_spot(point, loaded, given, "not reached") for point in loaded.points]
-    with locked(folder), handing_on() as asked:
+    other = "take another name, as in -o name=again"
+    with locked(folder, "sweep", other), handing_on() as asked:
         for i, point in enumerate(loaded.points):
             if asked.code is not None:
                 break

@@ -26,6 +26,11 @@ def is_labelled(recipe: View) -> bool:
     return hasattr(objective(recipe), "KIND")
 
 
+def writes(recipe: View) -> bool:
+    """Whether a model with a task of its own writes text: an encoder-decoder."""
+    return getattr(objective(recipe), "KIND", "") == "seq2seq_lm"
+
+
 def told_in(folder: Path) -> Task | None:
     """The task that the files in ``folder`` are for; None for a language model."""
     path = folder / CONTRACT

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ftune.recipe.view import View
-from ftune.registry import OBJECTIVES
+from ftune.registry import ENCODINGS, OBJECTIVES
 from ftune.run.stage import Context, Place, Stage
 from ftune.stages import prompting, tasks
 from ftune.stages.hooks import hooks, layers
@@ -107,7 +107,8 @@ def job_of(context: Context, tuned: Tuned, begun: int | None = None) -> Any:
 
     def read(store: TokenStore, packed: bool) -> Any:
         if store.labelled:
-            return partial(collate_labelled, read=store.encoded, pad_id=pad)
+            own = getattr(ENCODINGS.load(settings.objective.name), "collate", collate_labelled)
+            return partial(own, read=store.encoded, pad_id=pad)
         return partial(collate, read=store.__getitem__, pad_id=pad, packed=packed)
 
     config = settings.objective.config

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from small_runs import make_model, one_thread
-from small_tasks import make_encoder
+from small_tasks import make_encoder, make_seq2seq
 
 from ftune.errors import FtuneError
 from ftune.recipe.schema import Model, Quantization
@@ -29,10 +29,15 @@ BITS = {
     "8 bits": Quantization(load_in_8bit=True),
     "4 bits": Quantization(load_in_4bit=True),
 }
-MAKERS = {"encoder": partial(make_encoder, intermediate_size=64), "decoder": make_model}
+MAKERS = {
+    "encoder": partial(make_encoder, intermediate_size=64),
+    "decoder": make_model,
+    "encoder-decoder": make_seq2seq,
+}
 ROW = [2, 40, 41, 50, 60, 3]
 SHORT = {
     "causal_lm": "language model",
+    "seq2seq_lm": "encoder-decoder",
     "sequence_classification": "classification",
     "sequence_regression": "regression",
 }
@@ -54,8 +59,10 @@ def cells(folder: Path, bases: Sequence[str] = tuple(BITS)) -> Iterator[tuple[Ke
 def _why_not(
     home: Path, kind: str, quantization: Quantization | None, method: str, folder: Path
 ) -> str:
-    if (kind, home.name) == ("causal_lm", "encoder"):
-        return "an encoder writes no text"
+    if kind == "causal_lm" and home.name != "decoder":
+        return "a language model is a decoder"
+    if (kind == "seq2seq_lm") != (home.name == "encoder-decoder"):
+        return "encoder-decoders are trained to write text only, and nothing else needs one"
     if method == "qlora" and (quantization is None or not quantization.load_in_4bit):
         return "qlora is lora on a base in 4 bits"
     try:
@@ -96,7 +103,8 @@ def tried(
             parameter.data += 0.01 * torch.randn_like(parameter)
     ids = torch.tensor([ROW])
     ids = ids.unsqueeze(0) if kind == "multiple_choice" else ids
-    said = model.train()(input_ids=ids, attention_mask=torch.ones_like(ids))
+    more = {"decoder_input_ids": ids} if kind == "seq2seq_lm" else {}
+    said = model.train()(input_ids=ids, attention_mask=torch.ones_like(ids), **more)
     ends = (said.logits,) if "logits" in said else (said.start_logits, said.end_logits)
     sum(one.square().sum() for one in ends).backward()
     bare = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
@@ -127,9 +135,9 @@ def table(found: dict[Key, str]) -> str:
     for method in METHODS.names():
         line = []
         for kind in KINDS.names():
-            marks = [mark(found[kind, a, b, method]) for a, b in columns]
-            half = len(BITS)
-            line.append(f"{''.join(marks[:half])} {''.join(marks[half:])}")
+            marks = "".join(mark(found[kind, a, b, method]) for a, b in columns)
+            groups = [marks[at : at + len(BITS)] for at in range(0, len(marks), len(BITS))]
+            line.append(" ".join(groups))
         lines.append(f"| `{method}` | " + " | ".join(line) + " |")
     told = [f"- {letter}: {why}" for why, letter in reasons.items()]
     return "\n".join([*lines, "", *told])

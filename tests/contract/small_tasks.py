@@ -11,8 +11,11 @@ COLOURS = ("red", "green", "blue", "grey")
 THINGS = ("box", "hat", "cup", "dog", "pen")
 
 
-def make_encoder(folder: Path, **options: Any) -> Path:
-    """A random BERT without a head, whose tokens are letters and a few words."""
+def make_encoder(folder: Path, longest: int = 64, **options: Any) -> Path:
+    """A random BERT without a head, whose tokens are letters and a few words.
+
+    Its tokenizer says that it reads ``longest`` tokens.
+    """
     import torch
     from tokenizers import BertWordPieceTokenizer
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
@@ -24,7 +27,7 @@ def make_encoder(folder: Path, **options: Any) -> Path:
     PreTrainedTokenizerFast(
         tokenizer_object=BertWordPieceTokenizer(vocabulary, lowercase=True)._tokenizer,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-        model_max_length=64,
+        model_max_length=longest,
         pad_token="[PAD]",
         unk_token="[UNK]",
         cls_token="[CLS]",
@@ -44,6 +47,41 @@ def make_encoder(folder: Path, **options: Any) -> Path:
     }
     torch.manual_seed(0)
     BertModel(BertConfig(**{**shape, **options})).save_pretrained(folder)
+    return folder
+
+
+def make_seq2seq(folder: Path, longest: int = 64, **options: Any) -> Path:
+    """A random T5 with the tokens of ``make_encoder``, without marks in front."""
+    import torch
+    from tokenizers import BertWordPieceTokenizer, processors
+    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+    marks = ["<pad>", "</s>", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    letters = [*string.ascii_lowercase, *string.digits, *string.punctuation]
+    pieces = [*marks, *letters, *(f"##{one}" for one in letters), *COLOURS, *THINGS, "the", "is"]
+    made = BertWordPieceTokenizer({piece: at for at, piece in enumerate(pieces)}, lowercase=True)
+    made._tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=made._tokenizer,
+        model_max_length=longest,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="[UNK]",
+    ).save_pretrained(folder)
+    shape = {
+        "vocab_size": len(pieces),
+        "d_model": 32,
+        "d_kv": 16,
+        "d_ff": 64,
+        "num_layers": 1,
+        "num_heads": 2,
+        "dropout_rate": 0.0,
+        "decoder_start_token_id": 0,
+    }
+    torch.manual_seed(0)
+    T5ForConditionalGeneration(T5Config(**{**shape, **options})).save_pretrained(folder)
     return folder
 
 
@@ -90,7 +128,13 @@ def _asked(number: int) -> dict[str, Any]:
     return {"question": f"{thing}?", "context": text, "answers": answers}
 
 
+def _written(number: int) -> dict[str, Any]:
+    colour, thing, _ = _said(number)
+    return {"prompt": f"which {colour} is the {thing}?", "completion": f"it is {colour}"}
+
+
 _ROW = {
+    "seq2seq": _written,
     "classification": _classified,
     "several": _several,
     "regression": _rated,
@@ -99,6 +143,7 @@ _ROW = {
     "question_answering": _asked,
 }
 FORMATS = {
+    "seq2seq": "prompt_completion",
     "classification": "labelled",
     "several": "labelled",
     "regression": "labelled",
@@ -107,12 +152,27 @@ FORMATS = {
     "question_answering": "squad",
 }
 METRICS = {
+    "seq2seq": "[exact_match]",
     "classification": "[accuracy, classification]",
     "several": "[exact_match]",
     "regression": "[correlation]",
     "token_classification": "[seqeval]",
     "multiple_choice": "[exact_match]",
     "question_answering": "[squad]",
+}
+# What the recipes of some tasks have otherwise.
+OTHERWISE = {
+    "seq2seq": (
+        ("name_or_path: model", "name_or_path: seq2seq-model"),
+        ("max_length: 32", "max_length: 32\n  template: plain"),
+        (
+            "r: 4, target_modules: [query, value]",
+            "r: 16, lora_alpha: 32, modules_to_save: [shared]",
+        ),
+        ("bootstrap: 0", "bootstrap: 0\n  generation: {max_new_tokens: 8}"),
+        ("num_train_epochs: 8", "num_train_epochs: 40"),
+        ("learning_rate: 2e-2", "learning_rate: 1e-2"),
+    ),
 }
 OBJECTIVES = {
     "several": "{classification: {multi_label: true}}",
@@ -146,6 +206,8 @@ def write(folder: Path, name: str) -> Path:
     (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
     text = RECIPE.replace("NAME", name).replace("FORMAT", FORMATS[name])
     text = text.replace("OBJECTIVE", OBJECTIVES.get(name, name)).replace("METRICS", METRICS[name])
+    for before, after in OTHERWISE.get(name, ()):
+        text = text.replace(before, after)
     path = folder / f"{name}.yaml"
     path.write_text(text, encoding="utf-8")
     return path

@@ -148,6 +148,7 @@ def read_keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     make_suite(home / "tasks", home / "a.jsonl")
     (home / "labelled").mkdir()
     make_encoder(home / "labelled" / "model")
+    small_tasks.make_seq2seq(home / "labelled" / "seq2seq-model")
     found: dict[str, set[str]] = {}
     with one_thread():
         for title, overrides in RUNS.items():

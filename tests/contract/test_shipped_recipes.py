@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 from small_runs import one_thread
+from small_tasks import make_encoder, make_seq2seq
 
 from ftune.recipe.reading import load_recipe
 from ftune.recipe.resolved import to_yaml
@@ -33,7 +36,19 @@ SMALL = (
     "evaluate.generation.max_new_tokens=4",
 )
 # What a recipe says of its own rows only.
-OWN = {"many-prompts": ("data.mixture=null", "evaluate.metrics=[token_loss, exact_match]")}
+LABELLED = (
+    "[{path: 'ftune:quickstart/train.jsonl', format: labelled, max_rows: 8, "
+    "columns: {text: input, label: output}}]"
+)
+OWN = {
+    "classification": tuple(f"data.{split}={LABELLED}" for split in ("train", "eval", "test")),
+    "many-prompts": ("data.mixture=null", "evaluate.metrics=[token_loss, exact_match]"),
+}
+# What runs on another shape than that of ftune:tiny, and gives no likelihoods.
+SHAPES: dict[str, Callable[..., Path]] = {
+    "classification": partial(make_encoder, max_position_embeddings=128),
+    "seq2seq": make_seq2seq,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +101,13 @@ def test_it_explains_what_to_change(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_it_runs_through(path: Path, tmp_path: Path) -> None:
-    loaded = load_recipe(path, (*SMALL, *OWN.get(path.stem, ()), f"runs_dir={tmp_path}"))
+    own = [*OWN.get(path.stem, ()), f"runs_dir={tmp_path / 'runs'}"]
+    if path.stem in SHAPES:
+        own.append(f"model.name_or_path={SHAPES[path.stem](tmp_path / 'model', longest=512)}")
+    given = {one.partition("=")[0]: one for one in (*SMALL, *own)}
+    if path.stem == "classification":  # it generates nothing
+        del given["evaluate.generation.max_new_tokens"]
+    loaded = load_recipe(path, tuple(given.values()))
     as_it_is = load_recipe(path).recipe
     assert loaded.recipe.tune == as_it_is.tune
     assert loaded.recipe.train.optim == as_it_is.train.optim
@@ -99,6 +120,7 @@ def test_it_runs_through(path: Path, tmp_path: Path) -> None:
     told = json.loads((run.stage("train") / "report.json").read_text(encoding="utf-8"))
     assert told["figures"]["steps"] == 2
     scored = json.loads((run.stage("evaluate") / "report.json").read_text(encoding="utf-8"))
-    assert {m["name"] for m in scored["figures"]["metrics"]} >= {"token_loss"}
+    figure = {"classification": "accuracy", "seq2seq": "rouge1"}.get(path.stem, "token_loss")
+    assert figure in {m["name"] for m in scored["figures"]["metrics"]}
     report = (run.folder / "report.md").read_text(encoding="utf-8")
-    assert "token\\_loss" in report
+    assert figure.replace("_", "\\_") in report

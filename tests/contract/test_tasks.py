@@ -19,6 +19,7 @@ from ftune.run.progress import Silent
 ROOT = Path(__file__).parents[2]
 # The figure that shows that the task was learned, and how much is enough.
 LEARNED = {
+    "seq2seq": ("exact_match", 95),
     "classification": ("accuracy", 95),
     "several": ("exact_match", 40),
     "regression": ("pearson", 0.9),
@@ -32,6 +33,7 @@ LEARNED = {
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tasks")
     small_tasks.make_encoder(folder / "model")
+    small_tasks.make_seq2seq(folder / "seq2seq-model")
     return folder
 
 
@@ -120,7 +122,7 @@ def test_rows_without_labels_are_asked(
 ) -> None:
     rows = small_tasks.rows(name, 3)
     for row in rows:
-        for key in ("label", "tags", "answers"):
+        for key in ("label", "tags", "answers", "completion"):
             row.pop(key, None)
     path = home / f"ask-{name}.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -143,6 +145,10 @@ BAD: list[tuple[str, tuple[str, ...], str]] = [
     ("classification", ("data.on_too_long=truncate_prompt",), "there are no prompts with"),
     ("classification", ("evaluate.stride=4",), "evaluate.stride: has no effect"),
     ("classification", ("evaluate.generation.max_new_tokens=4",), "generates no text; remove it"),
+    ("seq2seq", ("data.packing=true",), "data.packing: has no effect with train.objective: seq2"),
+    ("seq2seq", ("data.train_on=all",), "data.train_on: has no effect with train.objective: seq2"),
+    ("seq2seq", ("data.on_too_long=truncate",), "would cut the end of a question"),
+    ("seq2seq", ("evaluate.metrics=[perplexity]",), "perplexity is of the likelihood"),
     ("question_answering", ("data.on_too_long=drop",), "reads long contexts in several windows"),
 ]  # fmt: skip
 
@@ -174,6 +180,10 @@ ROWS: list[tuple[str, list[dict[str, Any]], tuple[str, ...], str]] = [
     ("regression", [{"text": "a", "label": "much"}], (), "'much' is not a finite number"),
     ("token_classification", [{"tokens": ["a", "b"], "tags": ["O"]}], (),
      r"bad\.jsonl:1: 'tokens' has 2 words and 'tags' has 1 tags"),
+    ("seq2seq", [{"prompt": "why " * 30, "completion": "so"}], (),
+     r"bad\.jsonl:1: its question has \d+ tokens, and data\.max_length has room for"),
+    ("seq2seq", [{"prompt": [{"role": "user", "content": "a"}],
+                  "completion": [{"role": "user", "content": "b"}]}], (), r"bad\.jsonl:1"),
     ("question_answering", [{"question": "why " * 30, "context": "so", "answers": []}], (),
      r"bad\.jsonl:1: its question has \d+ tokens, which leaves"),
 ]  # fmt: skip

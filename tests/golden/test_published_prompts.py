@@ -105,6 +105,8 @@ def test_published_prompts_come_out_of_a_run(tmp_path: Path, shared: Path, warm:
     assert sum(ledger[0]["templates"].values()) == 40 and len(ledger[0]["templates"]) > 5
     assert 0 < ledger[1]["shots"] <= 3
     assert "rows by template: " in done.err + done.out
+    assert "| prompt template | rows |" in (run / "report.md").read_text()
+    assert "Rows by prompt template" in (run / "report.html").read_text()
     tested = json.loads((run / "evaluate/report.json").read_text())["figures"]
     assert "shots" in json.dumps(tested)
 
@@ -122,6 +124,17 @@ def test_published_prompts_come_out_of_a_run(tmp_path: Path, shared: Path, warm:
             "gsm8k.jsonl:1: the template in columns fails on ",
         ),
         (2, "data.train.1.columns.target=null", "needs templates, a file, or input and target"),
+        (
+            2,
+            "data.train.1.few_shot={k: 1, as_turns: true, between: x}",
+            "between has no effect with",
+        ),
+        (
+            2,
+            "data.train.1={path: gsm8k.jsonl, format: text, columns: {text: question}, few_shot: "
+            "{k: 1}}",
+            "have no question and answer that could be shown",
+        ),
         (2, "data.train.1.columns.only=[x]", "columns.only: has no effect without templates"),
     ],
 )

@@ -106,6 +106,40 @@ class Scripted:
         return Prediction(0, last, f"so {last}", finish="length" if last == "cut" else "stop")
 
 
+class Two:
+    """Two voices: ``one`` is the script that is asked first."""
+
+    names = ("one", "two")
+
+    def __init__(self) -> None:
+        self.now = "one"
+        self.scripts = {name: Scripted() for name in self.names}
+
+    def use(self, name: str) -> Scripted:
+        if name not in self.names:
+            raise DataError(f"there is no adapter {name!r}")
+        self.now = name
+        return self.scripts[name]
+
+
+def test_adapters_take_turns() -> None:
+    voices, notes = Two(), []
+    lines = iter(["a", "/adapter two", "b", "/adapter", "/adapter three", "c", "/adapter one", "d"])
+    last = voices.use("one")
+    chat(last, lambda: next(lines, "/exit"), str, notes.append, voices)  # type: ignore[arg-type]
+    assert voices.scripts["two"].asked == [("a", "so a", "b"), ("a", "so a", "b", "so b", "c")]
+    assert [asked[-1] for asked in voices.scripts["one"].asked] == ["a", "d"]
+    assert "  one\n* two" in notes
+    assert "there is no adapter 'three'" in notes
+    assert "/adapter NAME" in notes[0]
+
+
+def test_without_adapters_there_is_no_such_command() -> None:
+    script, _, _, notes = talk("/adapter", "a")
+    assert script.asked == [("a",)]
+    assert any("/adapter is no command" in note for note in notes)
+
+
 def talk(*lines: str | type[BaseException]) -> tuple[Scripted, tuple[Message, ...], str, list[str]]:
     script, said, notes = Scripted(), [], []
     left = iter(lines)

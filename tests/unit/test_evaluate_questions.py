@@ -37,6 +37,12 @@ def test_text(tmp_path: Path) -> None:
     ]
 
 
+def test_who_is_asked(tmp_path: Path) -> None:
+    data = b'{"prompt": "a", "adapter": "sums"}\n{"prompt": "b"}'
+    found = read_questions(write(tmp_path, "asked.jsonl", data))
+    assert [q.adapter for q in found] == ["sums", ""]
+
+
 GOOD = b'{"prompt": "fine"}\n'
 
 
@@ -51,6 +57,8 @@ GOOD = b'{"prompt": "fine"}\n'
         (b'{"prompt": "x", "messages": []}', "either prompt or messages"),
         (b'{"prompt": ""}', "prompt has no text"),
         (b'{"prompt": 5}', "prompt has no text"),
+        (b'{"prompt": "x", "adapter": 1}', "adapter is no name"),
+        (b'{"prompt": "x", "adapter": ""}', "adapter is no name"),
         (b'{"messages": []}', "messages is not a list"),
         (b'{"messages": ["x"]}', r"messages\[0\] is not an object"),
         (b'{"messages": [{"role": "bot", "content": "x"}]}', "has the role 'bot'"),

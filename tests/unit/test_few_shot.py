@@ -16,7 +16,7 @@ from chat_families import CHATML, tokenizer
 
 from ftune.data import few_shot
 from ftune.data.collect import Taken, examples
-from ftune.data.formats import prompts
+from ftune.data.curating.table import question
 from ftune.data.ledger import Ledger
 from ftune.data.render import prompt, tokens
 from ftune.data.rules import Rules
@@ -30,11 +30,6 @@ from ftune.types import Example, Prompt, Tokens
 
 ASKING = {"input": "Q: {{q}}\nA:", "target": " {{a}}"}
 STEP = "Let's think step by step."
-BBH = {
-    "input": f"Q: {{{{input}}}}\nA: {STEP}",
-    "target": "{% if rationale is defined %}{{rationale}}"
-    "{% else %}\nSo the answer is {{target}}.{% endif %}",
-}
 GSM8K = {
     "input": "Q: {{question}}\nA:",
     "target": " {% if target is defined %}{{target}}{% else %}"
@@ -80,7 +75,7 @@ def published(path: Path) -> tuple[str, str, list[dict[str, Any]]]:
     rows = []
     for block in blocks:
         question, _, rationale = block.partition(f"\nA: {STEP}")
-        rows.append({"input": question, "rationale": rationale})
+        rows.append({"prompt": f"Q: {question}\nA: {STEP}", "completion": rationale})
     return text, intro, rows
 
 
@@ -89,15 +84,14 @@ def test_bbh_prompts_are_the_published_ones(shared: Path, tmp_path: Path) -> Non
     assert len(files) == 27
     for path in files:
         text, intro, rows = published(path)
-        assert len(rows) == 3 and all(row["rationale"] for row in rows)
+        assert len(rows) == 3 and all(row["completion"] for row in rows)
         task = json.loads((shared / f"data/bbh/bbh/{path.stem}.json").read_text("utf-8"))
         write(tmp_path / "pool.jsonl", rows)
-        write(tmp_path / "rows.jsonl", task["examples"][:2])
+        asks = [f"Q: {one['input']}\nA: {STEP}" for one in task["examples"][:2]]
+        write(tmp_path / "rows.jsonl", [{"prompt": ask, "completion": "x"} for ask in asks])
         shots = {"k": 3, "pool": "pool.jsonl", "choose": "fixed", "intro": intro}
-        found = all_of(source("rows.jsonl", shots, **BBH), tmp_path)
-        for taken, row in zip(found, task["examples"], strict=False):
-            assert asked(taken) == f"{text}\n\nQ: {row['input']}\nA: {STEP}"
-            assert taken.example.messages[1].content == f"\nSo the answer is {row['target']}."
+        found = all_of(source("rows.jsonl", shots, "prompt_completion"), tmp_path)
+        assert [asked(taken) for taken in found] == [f"{text}\n\n{ask}" for ask in asks]
 
 
 def test_gsm8k_with_8_shots_is_what_lm_eval_asks(
@@ -184,6 +178,7 @@ def test_demonstrations_are_not_trained(home: Path, as_turns: bool) -> None:
             assert words.decode(made.ids).count(" b1") == 1
             every = tokens(one, template, Rules(4096, train_on="all"))
             assert isinstance(every, Tokens) and sum(every.trained) == len(every.ids) - 1
+    assert question(one).strip() == ("Do it.\nQ: q3\nA:" if as_turns else "Q: q3\nA:")
     roles = [m.role for m in one.messages]
     turns = ["system", "user", "assistant", "user", "assistant"] if as_turns else []
     assert roles == [*turns, "user", "assistant"] and one.shots == 2

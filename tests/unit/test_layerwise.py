@@ -273,7 +273,7 @@ def test_it_goes_on_bit_for_bit(tmp_path: Path, name: str) -> None:
     options = {**DECAY, **TRIANGLE, **BY_TWO, "optim": name, "max_steps": 6, "logging_steps": 1}
     straight = tiny_llama(intermediate_size=300)
     train(job_with(tmp_path / "straight", straight, **options))
-    for step in (1, 2, 3, 4):
+    for step in (1, 3):
         folder, model = tmp_path / str(step), tiny_llama(intermediate_size=300)
         with pytest.raises(Interrupted):
             train(job_with(folder, model, step, **options))

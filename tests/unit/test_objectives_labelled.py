@@ -192,3 +192,27 @@ def test_an_idle_batch_counts_nothing(folder: Path, name: str, kind: str) -> Non
 def test_every_kind_is_used() -> None:
     used = {getattr(OBJECTIVES.load(name), "KIND", "causal_lm") for name in OBJECTIVES.names()}
     assert used == set(KINDS.names())
+
+
+def test_seq2seq(tmp_path: Path) -> None:
+    from small_tasks import make_seq2seq
+
+    from ftune.data.encodings.seq2seq import collate
+    from ftune.model.loading import load_model, load_tokenizer
+
+    section = Model(name_or_path=str(make_seq2seq(tmp_path / "m")), device="cpu")
+    model = load_model(section, load_tokenizer(section), task=Task("seq2seq_lm")).model
+    rows = [
+        Encoded([40, 41, 1, 50, 1], [False] * 3 + [True] * 2, count=2, lines=[3]),
+        Encoded([42, 1, 51, 52, 53, 1], [False] * 2 + [True] * 4, count=4, lines=[2]),
+    ]
+    batch = collate(Micro(((0,), (1,))), rows.__getitem__, 0)
+    objective = OBJECTIVES.load("seq2seq")
+    found = objective.loss(model, batch, objective.Config())
+    expected = model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        labels=batch.targets.long(),
+    ).loss
+    assert found.count == 6
+    assert float(found.total / found.count) == pytest.approx(float(expected), rel=1e-6)

@@ -129,7 +129,7 @@ def test_draws_follow_from_seed_source_and_row_alone(home: Path) -> None:
 def test_a_template_that_writes_nothing_is_passed_over(home: Path) -> None:
     form = forms({"templates": "own.yaml", "only": ("long",)}, home)
     assert texts(form.example(Row("x", 1, {"q": "long", "a": "b"}))) == ("Long", "b")
-    with pytest.raises(DataError, match="no template of own.yaml writes anything for this row"):
+    with pytest.raises(DataError, match=r"no template of own\.yaml writes anything for this row"):
         form.example(Row("x", 1, {"q": "q", "a": "b"}))
 
 
@@ -180,7 +180,7 @@ def test_rows_per_template_are_in_the_ledger(home: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "row", "said"),
     [
-        ({"input": "{{q}}", "target": "{{b}}"}, {"q": "a"}, "'b' is undefined; the columns are: 'q'"),
+        ({"input": "{{q}}", "target": "{{b}}"}, {"q": "a"}, "'b' is undefined; the columns are"),
         ({"input": "{{q}}", "target": "{{q.x}}"}, {"q": {}}, "fails on this row.*has no attribute"),
         ({"input": "{{q}}", "target": "{{ 1 / q }}"}, {"q": 0}, "ZeroDivisionError"),
         ({"input": "{{q}}", "target": " "}, {"q": "a"}, "leaves this row without a target"),

@@ -76,6 +76,8 @@ WRONG = {
     "epochs: 1 is no less than the 1 epochs",
     ("train.unfreeze_every.steps=5", "train.max_steps=5"): "-o train.unfreeze_every.steps: 5 is "
     "no less than the 5 steps",
+    ("train.torch_compile=true", "train.unfreeze_every.steps=5"): "-o train.torch_compile: layers "
+    "that are unfrozen one by one",
     ("tune.method=prompt_tuning", "train.layer_rate_decay=2.6"): "-o train.layer_rate_decay: what "
     "prompt_tuning trains stands before all layers",
     ("tune.method=adalora", "train.unfreeze_every={steps: 5}"): "-o train.unfreeze_every: adalora "
@@ -124,6 +126,7 @@ RIGHT = [
     (SLANTED, "train.slanted_triangular.ratio=8.0", "train.slanted_triangular.cut_frac=0.3"),
     ("train.unfreeze_every.epochs=1", "train.num_train_epochs=2", "train.layer_rate_decay=2.6"),
     ("tune.method=adalora", "train.layer_rate_decay=2.6"),
+    ("train.torch_compile=true", "train.layer_rate_decay=2.6"),
     ("train.optim=paged_adamw_8bit", "train.adam_beta2=0.9"),
     (TESTED, "evaluate.metrics=[rouge, bleu]", "evaluate.group_references=true"),
     (TESTED, "evaluate.metrics=[ter]", "evaluate.bootstrap=100"),

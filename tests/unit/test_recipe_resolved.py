@@ -24,7 +24,8 @@ def test_shape(tmp_path: Path) -> None:
     assert plain["data"]["train"][0]["columns"]["input"] is None
     assert plain["data"]["train"][0]["columns"]["output"] == "output"
     assert list(plain) == [
-        *("name", "runs_dir", "model", "data", "tune", "train", "evaluate", "distributed")
+        *("name", "runs_dir", "model", "data", "tune", "train", "evaluate", "distributed"),
+        "sweep",
     ]
 
 

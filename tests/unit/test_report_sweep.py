@@ -50,7 +50,7 @@ def test_the_table_has_what_each_point_is_costs_and_brings(tmp_path: Path) -> No
 def test_the_best_is_the_lowest_of_a_loss_and_its_interval_is_heard(tmp_path: Path) -> None:
     found = made(tmp_path, {"train.seed": [1, 2, 3]}, "loss")
     assert found.best is found.spots[2]
-    assert any("2 of the other 2 points overlap" in note for note in found.notes)
+    assert "2 of the other 2 points overlap" in found.doubt
     other = swept("g", tmp_path, found.spots, "rouge")
     assert other.metric == "bleu"
     assert any("rouge: no point has such a metric; there are bleu, loss" in n for n in other.notes)

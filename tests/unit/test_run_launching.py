@@ -80,6 +80,17 @@ def test_those_left_are_killed_though_they_go_on(program):
     assert time.monotonic() - start < 30
 
 
+def test_the_first_one_has_all(program):
+    """It is at the end, and another one does not end."""
+    program("[ $RANK = 0 ] && exit 0; exec sleep 60")
+    assert launching.launch([], 2) == 0
+
+
+def test_asked_before_they_listen(program):
+    program("kill -TERM $$")
+    assert launching.launch([], 2) == 143
+
+
 def test_a_signal_reaches_all(program, tmp_path):
     trap = f"trap 'touch {tmp_path}/$RANK.stopped; exit 143' TERM"
     program(f"{trap}; touch {tmp_path}/$RANK.ready; while :; do sleep 0.05; done")

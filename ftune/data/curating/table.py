@@ -121,8 +121,12 @@ def _names() -> str:
 
 
 def question(example: Example) -> str:
-    """What is asked: the turns before the last answer, or nothing in plain text."""
-    return "\n".join(f"{m.content}\n{m.context}".strip() for m in example.messages[:-1])
+    """What is asked: the turns before the last answer, or nothing in plain text.
+
+    Without demonstrations: these are rows of their own.
+    """
+    asked = (m for m in example.messages[:-1] if not m.shown)
+    return "\n".join(f"{m.own}\n{m.context}".strip() for m in asked)
 
 
 def answer(example: Example) -> str:

@@ -15,7 +15,7 @@ from ftune.report.html.pieces import folded, section, table, words
 from ftune.report.html.preview import preview
 from ftune.report.layers import HEAD as LAYERS
 from ftune.report.layers import layer_rows
-from ftune.report.ledger import ledger_table
+from ftune.report.ledger import TEMPLATES, ledger_table, template_rows
 from ftune.report.overfitting import parting
 from ftune.report.state import moment
 from ftune.report.tolerant import items, mapping, number, text
@@ -102,6 +102,9 @@ def _rows(run: Gathered) -> str:
     heads = [words(head) for head in found.heads]
     rows = [[words(each) for each in row] for row in found.rows]
     counted = folded("All counts", table(heads, rows, right=range(2, len(heads))))
+    wrote = [[words(each) for each in row] for row in template_rows(figures)]
+    listed = folded("Rows by prompt template", table(TEMPLATES, wrote, right=(3,)))
+    counted += listed if wrote else ""
     return section("rows", "Rows and tokens", flow(figures) + counted)
 
 
