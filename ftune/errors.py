@@ -39,7 +39,7 @@ class RunError(FtuneError):
     exit_code = 5
 
 
-class PeerLost(RunError):
+class PeerLostError(RunError):
     """Another process of the same training has ended or hangs; this one is not the cause.
 
     Its exit code is seen by what started the processes, and tells it to look for the cause.

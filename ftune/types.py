@@ -95,6 +95,19 @@ class Labelled:
         """All its text, which tells it from other examples."""
         return (*self.texts, repr(self.target))
 
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The same as a conversation: the texts are asked, and what is said of them answered."""
+        said = self.target if isinstance(self.target, tuple) else (self.target,)
+        words = [one[0] if isinstance(one, tuple) else str(one) for one in said]
+        asked = Message("user", "\n".join(self.texts))
+        return asked, Message("assistant", ", ".join(dict.fromkeys(words)))
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """It has no further right answers."""
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class Task:

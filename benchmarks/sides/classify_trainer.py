@@ -10,6 +10,7 @@ import json
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,8 @@ def main() -> None:
 
     data = {}
     for split in ("train", "test"):
-        rows = [json.loads(line) for line in open(work[split], encoding="utf-8")]  # noqa: SIM115
+        lines = Path(work[split]).read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
         made = Dataset.from_list(
             [{"text": row["text"], "label": int(row["label"])} for row in rows]
         )

@@ -15,6 +15,7 @@ from ftune.cli.doctor import doctor
 from ftune.cli.evaluate import evaluate
 from ftune.cli.generate import generate
 from ftune.cli.init import init
+from ftune.cli.inspect import inspect
 from ftune.cli.judge import judge_app
 from ftune.cli.merge import merge
 from ftune.cli.rehearse import rehearse
@@ -40,6 +41,7 @@ VERBS: list[tuple[Callable[..., None], str]] = [
     (rehearse, "rehearse"),
     (evaluate, "eval"),
     (merge, "merge"),
+    (inspect, "inspect"),
     (generate, "generate"),
     (validate, "validate"),
     (init, "init"),

@@ -11,6 +11,9 @@ from ftune.errors import ModelError
 from ftune.model import heads, sizes, vocabulary
 from ftune.model.quiet import quiet
 
+# Starts of LoRA that move parts of the base's own weights into the adapter.
+STARTS_WITHIN = ("pissa", "olora", "corda", "loftq")
+
 
 def is_peft(model: Any) -> bool:
     """Whether the trained part of ``model`` is a PEFT adapter and not the model itself."""
@@ -22,9 +25,8 @@ def keeps_base(model: Any) -> bool:
 
     A fully trained model isn't, nor are adapters that start with parts of the base's own weights.
     """
-    starts = ("pissa", "olora", "corda", "loftq")
     return is_peft(model) and not any(
-        str(getattr(config, "init_lora_weights", "")).startswith(starts)
+        str(getattr(config, "init_lora_weights", "")).startswith(STARTS_WITHIN)
         for config in model.peft_config.values()
     )
 

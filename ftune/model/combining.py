@@ -81,7 +81,7 @@ def merge_several(
     """Merges the adapters of ``folders``, by name, into the unquantized base, as ``merging.merge``.
 
     Args:
-        model: the model section of the first one's run.
+        model: the model section of one of the runs.
         folders: written by ``adapters.save`` or by PEFT.
         output: folder that is made.
         how: with a weight for each.

@@ -97,7 +97,7 @@ def merge(
     say = (progress or Silent()).say
     _check_output(output)
     _check_mergeable(adapter)
-    section = _plain_section(model)
+    section = plain_section(model)
     tokenizer = load_tokenizer(section, allow_code)
     base = load_model(section, tokenizer, allow_code=allow_code, task=task)
     _take_template(tokenizer, adapter)
@@ -172,7 +172,7 @@ def why_not(adapter: Path) -> str:
     return ""
 
 
-def _plain_section(model: Model) -> Model:
+def plain_section(model: Model) -> Model:
     """The model section without quantization, in float32 and with exact attention."""
     return Model(
         name_or_path=model.name_or_path,
@@ -222,7 +222,7 @@ def _quantized(
         return None, f"the quantized base can't be loaded here: {error}"
     found = (logits(narrow, row) for row in rows)
     if not is_peft(tuned):  # the trained weights stand in the base's place
-        full = read(_plain_section(model)).model
+        full = read(plain_section(model)).model
         return compare((logits(full, row) for row in rows), found), ""
     with tuned.disable_adapter():
         return compare((logits(tuned, row) for row in rows), found), ""

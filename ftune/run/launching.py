@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from ftune import environment
-from ftune.errors import PeerLost, RunError
+from ftune.errors import PeerLostError, RunError
 from ftune.run.signals import CODES
 
 HOST = "127.0.0.1"
@@ -170,12 +170,12 @@ def _result(watch: Watch) -> int:
     if first == 0:
         return 0  # all is written
     # One that only lost another is no cause; nor is one that NCCL's own watchdog ended.
-    lost = (PeerLost.exit_code, -signal.SIGABRT)
+    lost = (PeerLostError.exit_code, -signal.SIGABRT)
     hung = [w for w in watch.failed if w.hung]
     causes = [w for w in watch.failed if not w.hung and w.code not in lost]
     guilty = causes[0] if causes else hung[0] if hung else None
     if guilty is None:
-        return RunError.exit_code if first == PeerLost.exit_code else first
+        return RunError.exit_code if first == PeerLostError.exit_code else first
     if first > 0 and first not in lost and not watch.workers[0].hung:
         return first  # it has said why, on the screen
     error = RunError(_told(guilty, len(watch.workers)))

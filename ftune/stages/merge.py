@@ -81,7 +81,7 @@ def told(proof: Proof) -> Iterator[str]:
 
 def _rows(run: RunDirectory) -> list[list[int]]:
     store, count = held_out(run)
-    return [_line(store, i) for i in range(count)] if store is not None else []
+    return [first_line(store, i) for i in range(count)] if store is not None else []
 
 
 def held_out(run: RunDirectory) -> tuple[TokenStore | None, int]:
@@ -95,7 +95,7 @@ def held_out(run: RunDirectory) -> tuple[TokenStore | None, int]:
     return None, 0
 
 
-def _line(store: TokenStore, index: int) -> list[int]:
+def first_line(store: TokenStore, index: int) -> list[int]:
     """The ids of a row; the first line of one that has several."""
     ids: list[int] = store[index][0].tolist()
     lines = store.encoded(index).lines if store.labelled else ()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftune.errors import RecipeError
+from ftune.recipe.schema import Model
 from ftune.report.markdown import stage_page
 from ftune.run import atomic
 from ftune.run.directory import RunDirectory
@@ -70,17 +71,18 @@ def merge_runs(
         raise RecipeError("a run is named twice; name it once, with a larger weight")
     folders = {n: run.stage("train") / "adapter" for n, run in zip(names, runs, strict=True)}
     for name, folder in folders.items():
-        if tasks.told_in(folder) is not None:
+        task = tasks.told_in(folder)
+        if task is not None:
             raise RecipeError(
-                f"{name}: its model says labels through a head of its own, which can't be weighted "
-                "with others; merge it by itself"
+                f"{name}: its model is for {task.kind}, and only those of language models (sft) "
+                "are put together; merge it by itself"
             )
     one_way = _asked_alike(list(folders.values()))
     with ExitStack() as held:
         for run in runs:
             held.enter_context(locked(run.folder))
         proof, told = merge_several(
-            found[0].loaded.recipe.model,
+            _section(found),
             folders,
             output,
             how,
@@ -103,6 +105,12 @@ def merge_runs(
     atomic.write_json(output / "report.json", asdict(report))
     atomic.write_text(output / "report.md", stage_page(asdict(report)))
     return report
+
+
+def _section(found: Sequence[Found]) -> Model:
+    """The model section of a run that was quantized, if one was: the report says what it meant."""
+    sections = [each.loaded.recipe.model for each in found]
+    return next((s for s in sections if s.quantization), sections[0])
 
 
 def _how(wish: Wish, count: int) -> How:

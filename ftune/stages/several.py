@@ -103,7 +103,7 @@ def _speaker(
         try:
             return _of_run(name, find(target, overrides, runs_dir, allow_code))
         except RecipeError as error:
-            raise RecipeError(f"--adapter {target}: {error}, nor an adapter's folder") from error
+            raise RecipeError(f"--adapter: {error} (and it is no adapter's folder)") from error
     run = folder.resolve().parents[1]
     if (run / "run.json").is_file():
         return _of_run(name, find(str(run), overrides, runs_dir, allow_code))
@@ -139,9 +139,9 @@ class Several:
         self.now = parts[0].name
         first = self._views[self.now]
         for speaker in parts:
-            _check_kind(speaker, self._views[speaker.name])
+            _check_kind(speaker, self._views[speaker.name], first)
             _check_alike(parts[0], speaker, progress)
-        base = load_base(first, allow_code)
+        base = load_base(first, allow_code, tasks.told_in(parts[0].adapter))
         self._tokenizer = base.tokenizer
         self._switcher = Switcher(base)
         for s in parts:
@@ -175,10 +175,16 @@ class Several:
         return found
 
 
-def _check_kind(speaker: Speaker, recipe: View) -> None:
-    if tasks.is_labelled(recipe):
+def _check_kind(speaker: Speaker, recipe: View, first: View) -> None:
+    objective = recipe.train.objective.name
+    if tasks.writes(recipe) != tasks.writes(first):
         raise RecipeError(
-            f"--adapter: {speaker.name} is of train.objective: {recipe.train.objective.name}, "
+            f"--adapter: {speaker.name} is of train.objective: {objective}, and the first one of "
+            f"{first.train.objective.name}, which no base has in common"
+        )
+    if tasks.is_labelled(recipe) and not tasks.writes(recipe):
+        raise RecipeError(
+            f"--adapter: {speaker.name} is of train.objective: {objective}, "
             "whose model says labels through a head of its own; ask each such run by itself"
         )
 

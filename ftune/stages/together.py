@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ftune import environment
-from ftune.errors import PeerLost, RunError
+from ftune.errors import PeerLostError, RunError
 from ftune.recipe.reading import Loaded
 from ftune.recipe.schema import Recipe
 from ftune.recipe.view import View
@@ -84,7 +84,7 @@ class Group:
         """Waits until all have loaded the model: from here on none may be late.
 
         Raises:
-            PeerLost: another process has ended, or hangs.
+            PeerLostError: another process has ended, or hangs.
         """
         with noticing():
             self._dist.monitored_barrier(self._wire, timeout=self._patience)
@@ -105,7 +105,7 @@ def noticing() -> Iterator[None]:
     """Tells what it means when a process no longer hears another.
 
     Raises:
-        PeerLost: instead of what torch raised then.
+        PeerLostError: instead of what torch raised then.
     """
     try:
         yield
@@ -114,7 +114,7 @@ def noticing() -> Iterator[None]:
         of_the_wire = type(error).__name__ in WIRE_ERRORS or any(w in line for w in WIRE_WORDS)
         if not of_the_wire:
             raise
-        raise PeerLost(
+        raise PeerLostError(
             "another process of this training has ended, or did not answer for "
             f"distributed.timeout_seconds; its own message says why ({line[:200]})"
         ) from error
@@ -132,7 +132,7 @@ def ending(group: Group | None) -> Iterator[None]:
         yield
     finally:
         if group is not None:
-            with suppress(PeerLost):  # who has ended already needs no word
+            with suppress(PeerLostError):  # who has ended already needs no word
                 group.tell(None)
             group.leave()
 

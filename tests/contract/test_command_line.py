@@ -21,7 +21,7 @@ LIGHT: list[tuple[str, ...]] = [
     ("--help",), ("--version",), ("train", "--help"), ("validate", "recipe.yaml"),
     ("validate", "recipe.yaml", "--resolved"), ("schema",), ("runs", "list"),
     ("runs", "list", "--json"), ("eval", "nonesuch"), ("merge", "nonesuch"),
-    ("train", "nonesuch.yaml"), ("runs", "show", "nonesuch"),
+    ("train", "nonesuch.yaml"), ("sweep", "nonesuch.yaml"), ("runs", "show", "nonesuch"),
 ]  # fmt: skip
 
 

@@ -70,7 +70,7 @@ TRAIN = {
     "path: x": "3: train.path is not a key of train; it belongs elsewhere, "
     "write data.train[0].path",
     "objective: stf": "14: train.objective: 'stf' is not an objective; did you mean sft? "
-    "there are: classification, multiple_choice, question_answering, regression, sft, ",
+    "there are: classification, multiple_choice, question_answering, regression, seq2seq, sft, ",
     "objective: {sft: {x: 1}}": "21: train.objective.sft.x is not a key of train.objective.sft; "
     "it has no keys, remove this one",
     "objective: 5": "14: train.objective must be a name, got the number 5; write classification | ",

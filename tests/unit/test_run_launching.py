@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ftune.errors import PeerLost, RunError
+from ftune.errors import PeerLostError, RunError
 from ftune.run import launching
 
 PROGRAM = """#!/bin/sh
@@ -53,7 +53,7 @@ def test_the_first_one_says_why_by_itself(program):
 
 
 def test_another_one_is_named_with_its_words(program):
-    program(f'[ $RANK = 2 ] && echo "no such tensor" >&2 && exit 4; exit {PeerLost.exit_code}')
+    program(f'[ $RANK = 2 ] && echo "no such tensor" >&2 && exit 4; exit {PeerLostError.exit_code}')
     error = failure()
     assert "process 2 of 3" in str(error)
     assert "exit code 4" in str(error) and "  no such tensor" in str(error)
@@ -61,12 +61,12 @@ def test_another_one_is_named_with_its_words(program):
 
 
 def test_a_killed_one_is_named(program):
-    program(f"[ $RANK = 0 ] && kill -9 $$; sleep 0.3; exit {PeerLost.exit_code}")
+    program(f"[ $RANK = 0 ] && kill -9 $$; sleep 0.3; exit {PeerLostError.exit_code}")
     assert "process 0 of 3" in str(failure()) and "SIGKILL" in str(failure())
 
 
 def test_one_that_hangs_is_named_and_killed(program):
-    program(f"[ $RANK = 1 ] && kill -STOP $$; exit {PeerLost.exit_code}")
+    program(f"[ $RANK = 1 ] && kill -STOP $$; exit {PeerLostError.exit_code}")
     error = failure()
     assert "process 1 of 3" in str(error) and "did not answer" in str(error)
     assert error.exit_code == 5

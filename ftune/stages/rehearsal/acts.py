@@ -20,13 +20,14 @@ from ftune.run.directory import RunDirectory
 from ftune.run.pipeline import fingerprints, run_stages
 from ftune.run.progress import Silent
 from ftune.run.stage import Surroundings
-from ftune.stages import prompting
+from ftune.stages import prompting, tasks
 from ftune.stages.models import MODEL_KEYS, Tuned, load_base
 from ftune.stages.rehearsal.child import Measured, Order
 from ftune.stages.rehearsal.miniature import DIES_AT, STEPS, miniature
 from ftune.stages.rehearsal.walk import LeftOut, Walk
 from ftune.stages.target import Found
 from ftune.stages.whole import STAGES, Wish, train_recipe
+from ftune.types import Task
 
 SAME = 1e-6  # largest difference of logits or weights, as a share of the largest one
 ROWS = 2  # whose logits are compared
@@ -52,15 +53,30 @@ def all_rows(walk: Walk) -> str:
 def test_rows(walk: Walk) -> str:
     """Every row of data.test is read and rendered, which a run does only after its training."""
     from ftune.model.loading import load_tokenizer
+    from ftune.stages import labelled_testing
     from ftune.stages.testing import DATA_KEYS, read_rows
 
     if not walk.loaded.recipe.evaluate.metrics:
         raise LeftOut("evaluate.metrics names none")
     view = View(walk.loaded.recipe, "", (*MODEL_KEYS, *DATA_KEYS, "evaluate.stride"), set())
     tokenizer = load_tokenizer(view.model, walk.place.allow_remote_code)
-    rows, _ = read_rows(view, "test", tokenizer, walk.place)
-    walk.test_rows = len(rows.prompts)
+    if (task := _task(walk)) is not None:
+        labelled = labelled_testing.read_rows(view, "test", tokenizer, walk.place, task)
+        walk.test_rows = len(labelled.prompts)
+    else:
+        walk.test_rows = len(read_rows(view, "test", tokenizer, walk.place)[0].prompts)
     return f"{walk.test_rows:,} rows"
+
+
+def _task(walk: Walk) -> Task | None:
+    """What the model is for, by all rows; None of a language model."""
+    return tasks.told_in(walk.full.stage("format")) if walk.full else None
+
+
+def _small(walk: Walk, name: str) -> tuple[str, ...]:
+    task = _task(walk)
+    labels = task.labels if task else ()
+    return miniature(walk.loaded.recipe, walk.given, walk.folder / name, labels)
 
 
 def longest_batch(walk: Walk) -> str:
@@ -70,7 +86,7 @@ def longest_batch(walk: Walk) -> str:
     wanted = Order(
         recipe=str(walk.loaded.path),
         given=walk.given,
-        small=miniature(walk.loaded.recipe, walk.given, walk.folder / "killed"),
+        small=_small(walk, "killed"),
         full=str(walk.full),
         answer=str(answer),
         allow_remote_code=walk.place.allow_remote_code,
@@ -106,8 +122,7 @@ def _last_words(stderr: str) -> str:
 
 def small(walk: Walk, name: str) -> Loaded:
     """The miniature recipe, with runs of its own below ``name``."""
-    overrides = miniature(walk.loaded.recipe, walk.given, walk.folder / name)
-    return load_recipe(walk.loaded.path, overrides)
+    return load_recipe(walk.loaded.path, _small(walk, name))
 
 
 def train(walk: Walk) -> str:
@@ -129,16 +144,18 @@ def reload(walk: Walk) -> str:
     from ftune.data.store import TokenStore
     from ftune.model import adapters
     from ftune.model.comparing import compare, logits
+    from ftune.stages.merge import first_line
 
     assert walk.small is not None
     store = TokenStore(walk.small.stage("format") / "train.arrow")
-    rows = [store[i][0].tolist() for i in range(min(ROWS, len(store)))]
+    rows = [first_line(store, i) for i in range(min(ROWS, len(store)))]
     tuned: Tuned = walk.shared.pop("tuned")
     before = [logits(tuned.model.eval(), row) for row in rows]
     del tuned
     _free()
     view = View(small(walk, "straight").recipe, "", MODEL_KEYS, set())
-    base = load_base(view, walk.place.allow_remote_code)
+    task = tasks.told_in(walk.small.stage("format"))
+    base = load_base(view, walk.place.allow_remote_code, task)
     again = Tuned(base, adapters.load(base, walk.small.stage("train") / "adapter"))
     found = compare(before, [logits(again.model, row) for row in rows])
     walk.shared["again"] = again
@@ -181,6 +198,8 @@ def generate(walk: Walk) -> str:
     walk.shared.pop("again", None)
     _free()
     found = _found(walk)
+    if tasks.is_labelled(View(found.loaded.recipe, "", KEYS, set())):
+        raise LeftOut("the evaluation before has made all that such a model says")
     contract = atomic.read_json(found.trained().stage("train") / "adapter" / prompting.NAME)
     asked = prompting.prompts(contract)
     if not asked:

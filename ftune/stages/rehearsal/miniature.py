@@ -10,6 +10,7 @@ from ftune.recipe.overrides import read_override, read_path
 from ftune.recipe.places import KeyPath, dotted
 from ftune.recipe.resolved import to_plain
 from ftune.recipe.schema import Recipe, Source
+from ftune.registry import OBJECTIVES
 
 STEPS = 3
 DIES_AT = 2  # the step in which the process is killed
@@ -18,8 +19,12 @@ FEW = 4  # of each other source
 NEW_TOKENS = 16
 
 
-def miniature(recipe: Recipe, given: Sequence[str], runs_dir: Path) -> tuple[str, ...]:
+def miniature(
+    recipe: Recipe, given: Sequence[str], runs_dir: Path, labels: Sequence[str] = ()
+) -> tuple[str, ...]:
     """Overrides that make the recipe small: those ``given`` that still count, and its own.
+
+    ``labels`` are those of all rows, of which few have only some.
 
     All else stays as it is: model, template, method, batches, optimizer, precision, metrics.
     """
@@ -36,7 +41,13 @@ def miniature(recipe: Recipe, given: Sequence[str], runs_dir: Path) -> tuple[str
         own["train.unfreeze_every"] = "{steps: 1}"
     if recipe.data.eval:
         own["train.eval_steps"] = "2"
-    if recipe.evaluate.generation.max_new_tokens > NEW_TOKENS:
+    if labels:
+        name, config = recipe.train.objective.name, recipe.train.objective.config
+        told = {**config.model_dump(mode="json"), "labels": list(labels)}
+        own["train.objective"] = json.dumps({name: told}, ensure_ascii=False)
+    writes = OBJECTIVES.load(recipe.train.objective.name)
+    writing = getattr(writes, "KIND", "causal_lm") in ("causal_lm", "seq2seq_lm")
+    if writing and recipe.evaluate.generation.max_new_tokens > NEW_TOKENS:
         own["evaluate.generation.max_new_tokens"] = str(NEW_TOKENS)
     mine = [read_path(key) for key in own]
     kept = [text for text in given if not _under(read_override(text)[0], mine)]
