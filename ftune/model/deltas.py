@@ -1,7 +1,7 @@
 """Parameters of the model itself that were trained while others stayed: saved alone, put back.
 
 ``delta.safetensors`` holds them under their names in the model, ``delta_config.json`` what has to
-be known to put them back.
+be known to put them back. Where single numbers or rows were chosen, it holds these alone (sparse).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ftune.errors import ModelError
-from ftune.model import selecting, soundness, weights
+from ftune.model import chosen, selecting, soundness, sparse, weights
 from ftune.model.attaching import is_peft, is_tied
 from ftune.model.loading import Loaded
 from ftune.run import atomic
@@ -19,22 +19,29 @@ CONFIG, WEIGHTS = "delta_config.json", "delta.safetensors"
 
 
 def is_delta(model: Any) -> bool:
-    """Whether only some parameters of the model itself are trained."""
-    return not is_peft(model) and not all(p.requires_grad for p in model.parameters())
+    """Whether only some numbers of the model itself are trained."""
+    if is_peft(model):
+        return False
+    return chosen.of(model) is not None or not all(p.requires_grad for p in model.parameters())
 
 
 def save(model: Any, folder: Path, method: str, base: str) -> None:
-    """Writes the trained parameters to ``folder``, in their own dtype."""
+    """Writes the trained numbers to ``folder``, in their own dtype."""
     from safetensors.torch import save_file
 
+    some = chosen.of(model)
     trained = {
         name: p.detach().cpu().contiguous()
         for name, p in model.named_parameters()
         if p.requires_grad
     }
+    if some is not None:
+        trained = sparse.packed(some, trained)
     save_file(trained, folder / WEIGHTS)
     head_alone = model.get_output_embeddings() is not None and not is_tied(model)
     told = {"method": method, "base_model_name_or_path": base, "head_has_own_weights": head_alone}
+    if some is not None:
+        told |= {"by": some.by}
     atomic.write_json(folder / CONFIG, told)
 
 
@@ -51,6 +58,9 @@ def load(base: Loaded, folder: Path, trainable: bool) -> Any:
     told = weights.read_json(folder, CONFIG)
     weights.header(weights.inside(folder, path))
     found = load_file(path)
+    some = None
+    if "by" in told:
+        some, found = sparse.unpacked(path, told["by"], found, dict(model.named_parameters()))
     if told.get("head_has_own_weights") is True:
         selecting.untie_head(model)
     own = dict(model.named_parameters())
@@ -72,4 +82,6 @@ def load(base: Loaded, folder: Path, trainable: bool) -> Any:
         for name, tensor in found.items():
             own[name].copy_(tensor)
             own[name].requires_grad_(trainable)
+    if some is not None:
+        chosen.mark(model, some, trainable)
     return model.train(trainable)

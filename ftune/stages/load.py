@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ftune.recipe.view import View
 from ftune.run.stage import Context, Place, Stage
-from ftune.stages import tasks
+from ftune.stages import choosing, tasks
 from ftune.stages.models import MODEL_KEYS, base_identity, fresh
 from ftune.types import Report
 
@@ -18,6 +18,8 @@ def _run(context: Context) -> Report:
 
     task = tasks.told_in(context.folder_of("format"))
     tuned = fresh(context.recipe, context.around.place.allow_remote_code, task)
+    if choosing.chooses(context.recipe):
+        choosing.choose(context, tuned)
     context.around.shared["tuned"] = tuned
     sizes = count(tuned.model)
     facts = tuned.base.facts

@@ -158,7 +158,8 @@ def follow(loaded: Loaded, allow_remote_code: bool) -> None:
             around = Surroundings(run, place, Silent(), stop)
             context = Context(run.stage("train"), view, told["fingerprint"], around)
             task = tasks.told_in(run.stage("format"))
-            job = job_of(context, fresh(view, allow_remote_code, task), int(told["processes"]))
+            tuned = choosing.take(view, fresh(view, allow_remote_code, task), run.stage("load"))
+            job = job_of(context, tuned, int(told["processes"]))
             group.meet()
             with noticing():
                 train(job)

@@ -8,7 +8,7 @@ from typing import Any
 from ftune.recipe.view import View
 from ftune.registry import ENCODINGS, OBJECTIVES
 from ftune.run.stage import Context, Place, Stage
-from ftune.stages import prompting, tasks
+from ftune.stages import choosing, prompting, tasks
 from ftune.stages.hooks import hooks, layers
 from ftune.stages.models import MODEL_KEYS, Tuned, fresh
 from ftune.stages.together import noticing
@@ -26,10 +26,14 @@ def _run(context: Context) -> Report:
 
     shared = context.around.shared
     # The load stage's model is as good as new; later stages get it with other weights.
-    tuned: Tuned = shared.pop("tuned", None) or fresh(
+    tuned: Tuned = shared.pop("tuned", None) or choosing.take(
         context.recipe,
-        context.around.place.allow_remote_code,
-        tasks.told_in(context.folder_of("format")),
+        fresh(
+            context.recipe,
+            context.around.place.allow_remote_code,
+            tasks.told_in(context.folder_of("format")),
+        ),
+        context.folder_of("load"),
     )
     begun = _begun_with(context)
     with memory.told(context.recipe.train):

@@ -75,6 +75,22 @@ def test_all_methods_in_turn(home: Path) -> None:
     assert len(differing) == len(METHODS)
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_on_a_quantized_base(home: Path, bits: int) -> None:
+    import torch
+
+    keys = {"quantization": {f"load_in_{bits}bit": True}}
+    names = ("lora", "ia3", "prompt")
+    alone = {n: said(adapters.load(base(home / "base", **keys), home / n)) for n in names}
+    switcher = Switcher(base(home / "base", **keys))
+    for name in names:
+        switcher.add(name, home / name)
+        for other in switcher.names:  # also of those that were asked before this one was read
+            logits, answer = said(switcher.use(other))
+            assert torch.equal(logits, alone[other][0]), (name, other)
+            assert torch.equal(answer, alone[other][1]), (name, other)
+
+
 def test_another_base_is_refused_and_leaves_no_trace(home: Path, tmp_path: Path) -> None:
     import torch
 

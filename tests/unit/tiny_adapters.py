@@ -31,9 +31,9 @@ def make_base(folder: Path) -> Path:
     return folder
 
 
-def base(folder: Path) -> Loaded:
-    """The model in ``folder``, read anew."""
-    model = Model(name_or_path=str(folder), device="cpu")
+def base(folder: Path, **keys: Any) -> Loaded:
+    """The model in ``folder``, read anew; ``keys`` are of the recipe's model section."""
+    model = Model.model_validate({"name_or_path": str(folder), "device": "cpu", **keys})
     return load_model(model, load_tokenizer(model))
 
 

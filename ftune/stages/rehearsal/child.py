@@ -87,6 +87,7 @@ def measure(order: Order) -> Measured:
     folder = Path(order.answer).with_suffix("")
     folder.mkdir(parents=True)
     tuned = fresh(view, order.allow_remote_code, tasks.told_in(run.stage("format")))
+    tuned = choosing.take(view, tuned, run.stage("load"))
     job = job_of(Context(folder, view, "", around), tuned)
     longest, width = _longest(job.plan)
     chosen = [longest, *job.plan.epoch(0)[:SAMPLE]]
