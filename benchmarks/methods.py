@@ -68,6 +68,8 @@ WAYS: tuple[tuple[str, str, str], ...] = (
     ("bitfit", "{method: bitfit}", "1e-2"),
     ("head", "{method: head}", "1e-2"),
     ("freeze, the last layer", "{method: freeze}", "3e-3"),
+    ("importance, rows", "{method: importance}", "1e-2"),
+    ("importance, numbers", "{method: importance, by: parameter}", "1e-2"),
     ("full", "{method: full}", "3e-3"),
 )
 HEAD = (

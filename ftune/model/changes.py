@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ftune.errors import ModelError
-from ftune.model import adapters, attaching, deltas
+from ftune.model import adapters, attaching, chosen, deltas
 from ftune.model.loading import Loaded
 from ftune.model.quiet import quiet
 
@@ -68,9 +68,12 @@ def _of_parameters(base: Loaded, folder: Path) -> Iterator[Change]:
         head = base.model.get_output_embeddings()
         if head is not None:  # one that shares the embedding's weights gets its own
             before.setdefault(_name_of(base.model, head), head.weight.detach().clone())
-    for name, parameter in adapters.load(base, folder).named_parameters():
+    tuned = adapters.load(base, folder)
+    some = chosen.of(tuned)
+    for name, parameter in tuned.named_parameters():
         if name in before and not torch.equal(parameter, before[name]):
-            yield _change(name, parameter, before[name], parameter.numel())
+            trained = some.count(name, parameter) if some is not None else parameter.numel()
+            yield _change(name, parameter, before[name], trained)
 
 
 def _name_of(model: Any, head: Any) -> str:

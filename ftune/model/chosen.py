@@ -38,6 +38,11 @@ def units(tensor: torch.Tensor, by: str) -> torch.Tensor:
     return tensor.view(count, -1)
 
 
+def every_unit(tensor: torch.Tensor, by: str) -> torch.Tensor:
+    """The numbers of all units of a parameter of this shape."""
+    return torch.arange(len(units(tensor, by)))
+
+
 def of(model: Any) -> Chosen | None:
     """What was chosen of ``model``; None where it is not trained so."""
     return getattr(model, MARK, None)
@@ -91,7 +96,9 @@ def highest(scored: Mapping[str, torch.Tensor], share: float, by: str) -> Tensor
     for members in groups.values():
         if by == "module":
             size = sum(scored[n].numel() for n in members)
-            means.append(torch.stack([scored[n].double().sum() for n in members]).sum()[None] / size)
+            means.append(
+                torch.stack([scored[n].double().sum() for n in members]).sum()[None] / size
+            )
             sizes.append(torch.tensor([size]))
         else:
             parts = units(scored[members[0]], by)

@@ -24,13 +24,20 @@ class Parameters:
 
 
 def count(model: Any) -> Parameters:
-    """Counts each parameter once; of a 4-bit weight the numbers it stands for, not its bytes."""
+    """Counts each parameter once; of a 4-bit weight the numbers it stands for, not its bytes.
+
+    Of a parameter of which some numbers were chosen for training, these count as trained.
+    """
+    from ftune.model import chosen
+
     total = trainable = 0
-    for parameter in model.parameters():
+    some = chosen.of(model)
+    for name, parameter in model.named_parameters():
         state = getattr(parameter, "quant_state", None)
         numbers = prod(state.shape) if state is not None else parameter.numel()
         total += numbers
-        trainable += numbers if parameter.requires_grad else 0
+        if parameter.requires_grad:
+            trainable += some.count(name, parameter) if some is not None else numbers
     return Parameters(total, trainable)
 
 

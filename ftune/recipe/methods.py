@@ -11,7 +11,8 @@ from ftune.recipe.places import KeyPath, Problem
 VIRTUAL = ("prompt_tuning", "prefix_tuning", "p_tuning", "p_tuning_v2")
 CACHED = ("prefix_tuning", "p_tuning_v2")  # those that are keys and values in a cache
 LEARN_TOKENS = ("lora", "qlora", "full", "freeze")  # others leave every embedding as it is
-OWN_WEIGHTS = ("full", "freeze", "importance", "head", "bitfit", "layernorm")  # in the model's own dtype
+# Trained in the model's own dtype.
+OWN_WEIGHTS = ("full", "freeze", "importance", "head", "bitfit", "layernorm")
 
 
 def quantized(recipe: Any) -> Iterator[Problem]:
@@ -27,7 +28,7 @@ def quantized(recipe: Any) -> Iterator[Problem]:
     if not settings or not (settings.load_in_4bit or settings.load_in_8bit):
         return
     if name in ("full", "freeze", "importance"):
-        which = "weights of the layers" if name == "freeze" else "weights of every kind"
+        which = "every weight" if name == "full" else "weights of the layers"
         yield Problem(
             at,
             f"tune.method: {name} trains {which}, and quantized ones can't be trained; "
@@ -110,12 +111,6 @@ def keys(recipe: Any) -> Iterator[Problem]:
                     f"tune.{key} has no effect with an MLP; remove it, or set "
                     "encoder_reparameterization_type: LSTM",
                 )
-    if name == "importance" and recipe.distributed.fsdp:
-        yield Problem(
-            ("distributed", "fsdp"),
-            "distributed.fsdp: importance trains single numbers of weights, which shards would "
-            "tear from their places; leave it out, or write method: lora",
-        )
     if name == "freeze" and not (config.last_layers or config.layers or config.pattern):
         yield Problem(
             (*at, "last_layers"),

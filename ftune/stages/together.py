@@ -21,7 +21,7 @@ from ftune.run.directory import RunDirectory
 from ftune.run.progress import Silent
 from ftune.run.signals import stop_flag
 from ftune.run.stage import Context, Place, Surroundings
-from ftune.stages import tasks
+from ftune.stages import choosing, tasks
 
 WAIT = timedelta(days=30)  # for rows to be formatted; who dies meanwhile is noticed at once
 MEETING = timedelta(minutes=30)  # until all have loaded the model

@@ -19,6 +19,7 @@ VERA = "tune={method: vera, r: 4}"
 IA3 = "tune={method: ia3, target_modules: [up_proj]}"
 LSTM = "tune={method: p_tuning, encoder_reparameterization_type: LSTM, num_virtual_tokens: 3}"
 OFT = "tune={method: oft, oft_block_size: 8, coft: true}"
+IMPORTANCE = "tune={method: importance, sample_rows: 2}"
 BOFT, FREEZE, PREFIX, DEEP, NORM = (
     f"tune={{method: {n}}}" for n in ("boft", "freeze", "prefix_tuning", "p_tuning_v2", "layernorm")
 )
@@ -39,6 +40,7 @@ CASES: dict[str, tuple[str, ...]] = {
            "encoder_num_layers=1", "encoder_dropout=0.5"),
     PREFIX: ("num_virtual_tokens=2", "encoder_hidden_size=8"),
     DEEP: ("num_virtual_tokens=2", "init_text=Buy"),
+    IMPORTANCE: ("share=0.5", "by=parameter", "score=gradient", "sample_rows=1"),
     FREEZE: ("last_layers=2", "layers=[0]", "pattern=.*embed.*"),
 }  # fmt: skip
 PAIRS = [(setup, change) for setup, changes in CASES.items() for change in changes]

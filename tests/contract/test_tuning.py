@@ -23,7 +23,11 @@ from ftune.recipe.schema import Model, Quantization
 FOUR = {"quantization": Quantization(load_in_4bit=True)}
 EIGHT = {"quantization": Quantization(load_in_8bit=True)}
 # Methods that can't stand on the models here as they are; each is tested below by itself.
-APART = {"qlora": "needs 4 bits", "bitfit": "needs biases"}
+APART = {
+    "qlora": "needs 4 bits",
+    "bitfit": "needs biases",
+    "importance": "needs data; see tests/unit/test_chosen.py",
+}
 NOT_QUANTIZED = {"full", "freeze"}
 NETS = {"p_tuning", "prefix_tuning"}  # saved without what made them
 SOFT = "a soft prompt can't be merged"

@@ -41,15 +41,19 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:  # noqa: ARG001
 def choose(model: Any, config: Config, losses: Iterable[Any]) -> dict[str, Any]:
     """The chosen numbers by parameter, as ``ftune.model.chosen.Chosen`` takes them.
 
+    A task's new head is drawn, not learned, so all of it is trained, beside the share.
+
     ``losses`` are the sampled rows' mean losses, with gradient.
 
     Raises:
         ModelError: a gradient is not finite.
     """
-    from ftune.model import chosen
+    from ftune.model import chosen, heads
 
     scores = chosen.scores(model, losses, squared=config.score == "fisher")
-    return chosen.highest(scores, config.share, config.by)
+    new = [name for name in heads.head_parameters(model) if name in scores]
+    whole = {name: chosen.every_unit(scores.pop(name), config.by) for name in new}
+    return chosen.highest(scores, config.share, config.by) | whole
 
 
 def take(model: Any, config: Config, found: Mapping[str, Any]) -> None:

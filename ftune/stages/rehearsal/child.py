@@ -24,7 +24,7 @@ from ftune.run.directory import RunDirectory
 from ftune.run.progress import Meter, Silent
 from ftune.run.signals import StopFlag
 from ftune.run.stage import Context, Place, Surroundings
-from ftune.stages import tasks
+from ftune.stages import choosing, tasks
 from ftune.stages.rehearsal.miniature import DIES_AT
 
 SAMPLE = 3  # steps of the real plan whose time is taken
