@@ -70,6 +70,7 @@ WAYS: tuple[tuple[str, str, str], ...] = (
     ("freeze, the last layer", "{method: freeze}", "3e-3"),
     ("importance, rows", "{method: importance}", "1e-2"),
     ("importance, numbers", "{method: importance, by: parameter}", "1e-2"),
+    ("bottleneck", "{method: bottleneck, size: 16}", "1e-2"),
     ("full", "{method: full}", "3e-3"),
 )
 HEAD = (

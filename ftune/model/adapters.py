@@ -181,6 +181,8 @@ def _config(model: Any, folder: Path, trainable: bool) -> Any:
             f"{folder / CONFIG}: was trained for {plain['task_type']}, and the recipe's objective "
             f"is for {task or heads.task_of(model).kind}; take the recipe that it was trained with"
         )
+    if plain.get("init_lora_weights") == "loftq":  # it is filled from the file, as any other
+        plain["init_lora_weights"] = True
     # Both would run or open something that the file names.
     if plain.get("megatron_config") or plain.get("init_lora_weights", True) not in STARTS:
         raise ModelError(

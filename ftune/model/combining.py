@@ -146,6 +146,8 @@ def why_not(folder: Path) -> str:
         if config.get(key) not in (None, False, "none", [], {}):
             return f"{reason} ({key})"
     start = config.get("init_lora_weights")
+    if start == "loftq":
+        return "loftq makes up for a base in 4 bits, and the merged one is full (init_lora_weights)"
     if start in ("pissa", "olora"):
         return f"{start} took parts of the base's weights into the adapter (init_lora_weights)"
     return ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ftune.errors import ModelError
-from ftune.model import chosen, selecting, soundness, sparse, weights
+from ftune.model import bottleneck, chosen, selecting, soundness, sparse, weights
 from ftune.model.attaching import is_peft, is_tied
 from ftune.model.loading import Loaded
 from ftune.run import atomic
@@ -42,6 +42,8 @@ def save(model: Any, folder: Path, method: str, base: str) -> None:
     told = {"method": method, "base_model_name_or_path": base, "head_has_own_weights": head_alone}
     if some is not None:
         told |= {"by": some.by}
+    if (inserted := bottleneck.told(model)) is not None:
+        told |= {"bottleneck": dict(inserted)}
     atomic.write_json(folder / CONFIG, told)
 
 
@@ -63,6 +65,8 @@ def load(base: Loaded, folder: Path, trainable: bool) -> Any:
         some, found = sparse.unpacked(path, told["by"], found, dict(model.named_parameters()))
     if told.get("head_has_own_weights") is True:
         selecting.untie_head(model)
+    if "bottleneck" in told:
+        _insert(model, folder, told["bottleneck"])
     own = dict(model.named_parameters())
     problems = {
         "not in the model": {n for n in found if n not in own},
@@ -85,3 +89,16 @@ def load(base: Loaded, folder: Path, trainable: bool) -> Any:
     if some is not None:
         chosen.mark(model, some, trainable)
     return model.train(trainable)
+
+
+def _insert(model: Any, folder: Path, given: Any) -> None:
+    """The adapters that the file tells of, not filled yet.
+
+    Raises:
+        ModelError: it tells of none that there are.
+    """
+    wanted = {"size", "activation", "variant"}
+    known = isinstance(given, dict) and set(given) == wanted
+    if not known or given["activation"] not in bottleneck.ACTIVATIONS:
+        raise ModelError(f"{folder / CONFIG}: its 'bottleneck' is damaged; copy the adapter again")
+    bottleneck.insert(model, **given)

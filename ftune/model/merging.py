@@ -154,6 +154,12 @@ def _check_mergeable(adapter: Path) -> None:
 def why_not(adapter: Path) -> str:
     """Why what was trained can't be merged into a base; empty if it can."""
     if (adapter / deltas.CONFIG).exists():
+        if "bottleneck" in weights.read_json(adapter, deltas.CONFIG):
+            return (
+                "bottleneck adapters can't be merged: they bend what flows through them (a "
+                "nonlinear layer), which no weight of the model can do; use them as they are "
+                "(ftune generate, ftune eval)"
+            )
         return ""
     if not (adapter / adapters.CONFIG).exists():
         if (adapter / "config.json").exists():
@@ -162,7 +168,13 @@ def why_not(adapter: Path) -> str:
                 "transformers loads from this folder"
             )
         return f"has no {adapters.CONFIG}; is it an adapter's folder?"
-    kind = weights.read_json(adapter, adapters.CONFIG).get("peft_type")
+    told = weights.read_json(adapter, adapters.CONFIG)
+    kind = told.get("peft_type")
+    if told.get("init_lora_weights") == "loftq":
+        return (
+            "what it learned makes up for a base in 4 bits (init_lora_weights: loftq), and would "
+            "be wrong on the full one, into which a merge goes; use it as an adapter"
+        )
     if kind in ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING"):
         where = "in each layer's cache" if kind == "PREFIX_TUNING" else "before the input"
         return (

@@ -34,6 +34,7 @@ CASES: dict[str, tuple[str, ...]] = {
     IA3: (QUERY, "feedforward_modules=[up_proj]"),
     OFT: ("oft_block_size=16", QUERY, "block_share=true", "coft=false",
           "eps=0.1", "use_cayley_neumann=false"),
+    "tune={method: bottleneck, size: 4}": ("size=2", "variant=pfeiffer", "activation=relu"),
     BOFT: ("boft_block_size=8", QUERY, "boft_dropout=0.5"),
     NORM: ("target_modules=[input_layernorm]",),
     LSTM: ("num_virtual_tokens=2", "encoder_reparameterization_type=MLP", "encoder_hidden_size=8",

@@ -34,6 +34,7 @@ SOFT = "a soft prompt can't be merged"
 NOT_MERGED = {
     **dict.fromkeys(("prompt_tuning", "p_tuning", "prefix_tuning", "p_tuning_v2"), SOFT),
     "full": "there is nothing to merge",
+    "bottleneck": "bottleneck adapters can't be merged",
 }
 PLAIN = [name for name in registry.METHODS.names() if name not in APART]
 CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [

@@ -15,6 +15,7 @@ from ftune.model.switching import Switcher
 from ftune.recipe.schema import Model
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "bottleneck": ("bottleneck", {"size": 4}),
     "lora": ("lora", {"r": 2}),
     "dora": ("lora", {"r": 3, "use_dora": True, "modules_to_save": ("norm",)}),
     "biases": ("lora", {"r": 2, "bias": "all"}),

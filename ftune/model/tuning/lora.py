@@ -29,9 +29,10 @@ class Config(Section):
     """Scale by ``lora_alpha / sqrt(r)`` instead, which suits high ranks (arXiv 2312.03732)."""
     use_dora: bool = False
     """Train the length of each weight column apart from its direction (arXiv 2402.09353)."""
-    init_lora_weights: Literal[True, "gaussian", "orthogonal", "olora", "pissa"] = True
+    init_lora_weights: Literal[True, "gaussian", "orthogonal", "olora", "pissa", "loftq"] = True
     """Start: true (no change at first) or gaussian; orthogonal starts beside the base's function,
-    olora and pissa move the largest parts of the base's own weights into the adapter."""
+    olora and pissa move the largest parts of the base's own weights into the adapter; loftq makes
+    up for what 4 bits took from the base (arXiv 2310.08659)."""
     bias: Literal["none", "all", "lora_only"] = "none"
     """Which biases of the base are trained too."""
     rank_pattern: dict[str, Annotated[int, Field(ge=1)]] | None = None
@@ -68,7 +69,7 @@ def peft_config(model: Any, config: Config, tokenizer: Any) -> Any:
         modules_to_save=list(config.modules_to_save) or None,
         use_rslora=config.use_rslora,
         use_dora=config.use_dora,
-        init_lora_weights=config.init_lora_weights,
+        init_lora_weights=True if config.init_lora_weights == "loftq" else config.init_lora_weights,
         bias=config.bias,
         trainable_token_indices=token_indices(model, tokenizer, config.modules_to_save),
         ensure_weight_tying=bool(config.modules_to_save) and is_tied(model),
@@ -90,7 +91,19 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
             f"tune.init_lora_weights: {config.init_lora_weights} takes weights out of the base, "
             "which a quantized base does not let it; take true or gaussian"
         )
-    return attaching.attach(model, peft_config(model, config, tokenizer))
+    if config.init_lora_weights != "loftq":
+        return attaching.attach(model, peft_config(model, config, tokenizer))
+    if attaching.quantized_bits(model) != 4 or config.use_dora:
+        raise ModelError(
+            "tune.init_lora_weights: loftq makes up for what 4 bits take from the base: set "
+            "model.quantization.load_in_4bit: true (and use_dora: false), or take true"
+        )
+    from ftune.model import loftq
+
+    tuned = attaching.attach(model, peft_config(model, config, tokenizer))
+    loftq.begin(tuned)
+    tuned.peft_config[tuned.active_adapter].init_lora_weights = "loftq"  # it belongs to 4 bits
+    return tuned
 
 
 def parameter_groups(model: Any, config: Config, settings: Any) -> list[dict[str, Any]] | None:
