@@ -26,7 +26,7 @@ def begin(tuned: Any) -> None:
     base = tuned.get_base_model()
     read = _Reader(Path(base.name_or_path))
     for name, module in base.named_modules():
-        weight = getattr(getattr(module, "base_layer", None), "weight", None)
+        weight: Any = getattr(getattr(module, "base_layer", None), "weight", None)
         if not hasattr(module, "lora_A") or not hasattr(weight, "quant_state"):
             continue
         full = read.tensor(f"{name}.weight").to(weight.device, torch.float32)

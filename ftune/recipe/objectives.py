@@ -25,12 +25,12 @@ def _taken(recipe: Any) -> str:
 def rows(recipe: Any) -> Iterator[Problem]:
     """Each source has rows of the kind that the objective learns."""
     taken = _taken(recipe)
-    fitting = [name for name in FORMATS.names() if _given(name) == taken]
     for split in ("train", "eval", "test"):
         sources = getattr(recipe.data, split)
         for i, source in enumerate(() if isinstance(sources, float) else sources):
             name = source.format.name
             if name in FORMATS.names() and _given(name) != taken:
+                fitting = [other for other in FORMATS.names() if _given(other) == taken]
                 at: KeyPath = ("data", split, i, "format")
                 yield Problem(
                     at,
