@@ -178,7 +178,7 @@ def test_a_file_of_forty_bytes(adapter: Path) -> None:
     [
         ({"peft_type": "NOTHING"}, "NOTHING"),
         ({"task_type": "SEQ_CLS"}, "SEQ_CLS"),
-        ({"init_lora_weights": "loftq"}, "init_lora_weights"),
+        ({"init_lora_weights": "corda"}, "init_lora_weights"),
         ({"megatron_config": {"a": 1}}, "megatron_config"),
         ({"target_modules": ["nothing"]}, "does not fit this base"),
         ({"r": 3}, "of another shape"),
