@@ -11,6 +11,7 @@ from chat_families import FAMILIES, ChatFamily, tokenizer
 
 from ftune.data import render
 from ftune.data.rules import Rules
+from ftune.data.template_file import find_template, read_template
 from ftune.data.templating import Template, load_template
 from ftune.errors import ModelError
 from ftune.registry import template_names
@@ -18,9 +19,10 @@ from ftune.types import Example, Message, Tokens
 
 KINDS = ("bytes", "pieces")
 SHIPPED = [name for name in template_names() if name != "tokenizer"]
-FILE_MARKS = {
-    "chatml": ("<|im_start|>", "<|im_end|>"),
-    "llama3": ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+FILES = {
+    name: read_template(path)
+    for name in SHIPPED
+    if (path := find_template(name, Path())) is not None
 }
 RULES = Rules(max_length=4096)
 
@@ -48,9 +50,10 @@ def cases() -> list[Any]:
     found = []
     for kind in KINDS:
         for name in SHIPPED:
-            marks = FILE_MARKS.get(name, ())
-            end = {"chatml": "<|im_end|>", "llama3": "<|eot_id|>"}.get(name, "</s>")
-            found.append(pytest.param(kind, ChatFamily(name, "", marks, end), id=f"{kind}-{name}"))
+            file = FILES[name]
+            end = file.assistant.end.replace("{eos}", "</s>")
+            family = ChatFamily(name, "", file.marks, end, system=file.system is not None)
+            found.append(pytest.param(kind, family, id=f"{kind}-{name}"))
         found += [pytest.param(kind, f, id=f"{kind}-tokenizer-{f.name}") for f in FAMILIES]
     return found
 
@@ -178,9 +181,9 @@ def test_train_on(train_on: Any) -> None:
     assert with_all.ids == tokens.ids  # the mask changes, the ids never do
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [name for name in SHIPPED if FILES[name].system])
 def test_system_prompt_is_put_first_unless_there_is_one(name: str) -> None:
-    words = tokenizer("bytes", FILE_MARKS.get(name, ()))
+    words = tokenizer("bytes", FILES[name].marks)
     template = load_template(name, words, "Answer in French.")
     bare = (Message("user", "Two?"), Message("assistant", "Deux."))
     own = (Message("system", "Answer in German."), *bare)
@@ -199,6 +202,35 @@ def foreign() -> list[Path]:
     if spec is None or spec.origin is None:
         return []
     return sorted((Path(spec.origin).parent / "chat_templates").glob("*.jinja"))
+
+
+# The files that ship, the models' own templates of the same shape, and how those write the end.
+SAME = [
+    ("chatml", "lfm2", ""), ("llama3", "llama3", ""), ("gemma", "gemma", ""),
+    ("gemma", "gemma3", ""), ("gemma4", "gemma4_v5", ""), ("phi3", "phi3_5", "</s>"),
+    ("cohere", "cohere", ""), ("deepseek", "deepseekv3", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "stem", "tail"), SAME, ids=lambda value: value or "-")
+def test_shipped_files_write_what_the_models_templates_write(
+    name: str, stem: str, tail: str
+) -> None:
+    """The text of two exchanges, and of a system message where both have a place for one."""
+    path = next((p for p in foreign() if p.stem == stem), None)
+    if path is None:
+        pytest.skip("TRL, with whose chat templates the files are compared, is not installed")
+    words = tokenizer("bytes", FILES[name].marks, path.read_text("utf-8"))
+    template = load_template(name, words)
+    system = FILES[name].system is not None
+    turns = [Message("system", "Be brief.")] if system else []
+    turns += [Message("user", "Name it."), Message("assistant", "Blue.")]
+    turns += [Message("user", "What is two?"), Message("assistant", "Four.")]
+    sent = [{"role": m.role, "content": m.content} for m in turns]
+    theirs = words.apply_chat_template(sent, tokenize=False)
+    theirs = theirs.removeprefix("<s>").removesuffix(tail).removesuffix("\n")  # ours ends there
+    theirs = theirs.replace("<｜end▁of▁sentence｜>", "</s>")  # DeepSeek's own end mark
+    assert "".join(s.text for s in template.segments(tuple(turns))).removeprefix("<s>") == theirs
 
 
 # What is refused, and why: it can't be trained on text with what the template is told.
