@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: help quickstart test check docs format faults fuzz alike benchmark clean
+.PHONY: help quickstart test check docs format faults fuzz fuzz-coverage alike benchmark clean
 
 help:
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 quickstart: $(VENV)/.installed ## install, then fine-tune the model that ships with ftune (about 3 minutes)
 	$(BIN)/ftune train recipes/quickstart.yaml
@@ -23,6 +23,7 @@ check: $(VENV)/.installed-dev ## style, types, import rules, drift of generated 
 	$(BIN)/lint-imports
 	$(BIN)/python -m ftune.recipe.reference --check
 	$(BIN)/python -m ftune.cli.reference --check
+	$(BIN)/python tools/audit.py
 
 docs: $(VENV)/.installed ## write the generated pages again
 	$(BIN)/python -m ftune.recipe.reference
@@ -39,6 +40,11 @@ faults: $(VENV)/.installed-dev ## kill runs at random and compare: `make faults 
 fuzz: export OMP_NUM_THREADS = 1
 fuzz: $(VENV)/.installed-dev ## mutated recipes, data, weights and model files: `make fuzz N=300`
 	HF_HUB_OFFLINE=1 $(BIN)/python tests/hostile/fuzz.py --trials $(or $(N),50)
+
+fuzz-coverage: export OMP_NUM_THREADS = 1
+fuzz-coverage: $(VENV)/.installed-dev ## fuzzing led by coverage: `make fuzz-coverage SECONDS=60`
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	HF_HUB_OFFLINE=1 $(BIN)/python tests/hostile/fuzz_led.py --seconds $(or $(SECONDS),60)
 
 alike: export OMP_NUM_THREADS = 1
 alike: $(VENV)/.installed-dev ## the table of configurations that must train alike

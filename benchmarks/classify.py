@@ -3,8 +3,10 @@
     python benchmarks/classify.py --model FOLDER --shared ../shared
 
 The model is all-MiniLM-L6-v2 (a folder with config.json and weights); LoRA r=4 on the query
-matrices, learning rate 1e-3, two epochs in batches of 16. The Trainer runs twice: padding to the
-longest row of a batch, and to a fixed length, as tutorials do.
+matrices, learning rate 1e-3, two epochs in batches of 16, with each seed in turn. The sides:
+``ftune``, ``ftune-plain`` (without its fast paths), ``longest`` and ``max_length`` (the Trainer
+that pads to the longest row of a batch, and to a fixed length, as tutorials do). ``head`` is SST-2
+with the head alone trained, for several numbers of epochs.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ import argparse
 import csv
 import gzip
 import json
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from watching import answer
@@ -31,39 +36,84 @@ data:
   test: [{{path: test.jsonl, format: labelled}}]
   max_length: {length}
   on_too_long: truncate
-tune: {{method: lora, r: 4, lora_alpha: 8, target_modules: [query]}}
+tune: {tune}
 train:
   objective: classification
   learning_rate: 1.0e-3
-  num_train_epochs: 2
+  num_train_epochs: {epochs}
+  seed: {seed}
   per_device_train_batch_size: 16
 evaluate:
   metrics: [accuracy]
+  base: false
 """
+LORA = "{{method: lora, r: 4, lora_alpha: {alpha}, target_modules: [query]}}"
+EPOCHS = (1, 2, 5, 10)  # of the head alone
+
+
+@dataclass(frozen=True)
+class Work:
+    """One training, the same for all sides."""
+
+    folder: Path
+    model: str
+    length: int
+    seed: int = 42
+    epochs: int = 2
+    alpha: int | None = 8  # none: the head alone is trained
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--model", required=True, help="folder of the encoder")
     options.add_argument("--shared", type=Path, required=True, help="folder of real data")
-    options.add_argument("--only", default="sst2,imdb")
-    options.add_argument("--sides", default="ftune,longest,max_length")
+    options.add_argument("--only", default="sst2,imdb,head")
+    options.add_argument("--sides", default="ftune,longest")
+    options.add_argument("--seeds", default="42,43,44")
+    options.add_argument("--alpha", type=int, default=8, help="of LoRA")
     given = options.parse_args()
+    sides = given.sides.split(",")
     for name in given.only.split(","):
         folder = Path(tempfile.mkdtemp(prefix="ftune-classify-"))
-        length = {"sst2": 64, "imdb": 256}[name]
-        for split, count in _COUNTS[name].items():
-            rows = islice(_ROWS[name](given.shared / "data" / name, split), count)
-            with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
-                file.writelines(json.dumps(row) + "\n" for row in rows)
-        for side in given.sides.split(","):
-            made = _ftune if side == "ftune" else _trainer
-            found = made(folder, given.model, length, side)
-            print(
-                f"{name:6} {side:12} accuracy {found['accuracy']:.2f}%  "
-                f"training {found['seconds']:.1f} s  peak {found['peak_bytes'] / 1e9:.2f} GB",
-                flush=True,
-            )
+        rows = "imdb" if name == "imdb" else "sst2"
+        _write(folder, given.shared, rows)
+        length = {"sst2": 64, "imdb": 256}[rows]
+        if name == "head":
+            for epochs in EPOCHS:
+                work = Work(folder, given.model, length, epochs=epochs, alpha=None)
+                _turns(f"head, {epochs} epochs", sorted({*sides, "ftune-plain"}), [work])
+            continue
+        seeds = [int(seed) for seed in given.seeds.split(",")]
+        works = [Work(folder, given.model, length, seed, alpha=given.alpha) for seed in seeds]
+        _turns(name, sides, works)
+
+
+def _write(folder: Path, shared: Path, name: str) -> None:
+    for split, count in _COUNTS[name].items():
+        rows = islice(_ROWS[name](shared / "data" / name, split), count)
+        with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def _turns(name: str, sides: Sequence[str], works: Sequence[Work]) -> None:
+    """All sides with the first work, then all with the next; a line for each, and their means."""
+    found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+    for work in works:
+        for side in sides:
+            one = _ftune(work, side) if side.startswith("ftune") else _trainer(work, side)
+            found[side].append(one)
+            _say(f"{name}, seed {work.seed}", side, one)
+    for side, each in found.items():
+        if len(each) > 1:
+            _say(f"{name}, mean", side, {key: mean(one[key] for one in each) for key in each[0]})
+
+
+def _say(name: str, side: str, found: dict[str, float]) -> None:
+    print(
+        f"{name:22} {side:12} accuracy {found['accuracy']:.2f}%  "
+        f"training {found['seconds']:.1f} s  peak {found['peak_bytes'] / 1e9:.2f} GB",
+        flush=True,
+    )
 
 
 def _sst2(folder: Path, split: str) -> Iterator[dict[str, Any]]:
@@ -85,31 +135,43 @@ def _imdb(folder: Path, split: str) -> Iterator[dict[str, Any]]:
             yield {"text": row["text"], "label": row["label"]}
 
 
-_ROWS = {"sst2": _sst2, "imdb": _imdb}
-_COUNTS = {
+_ROWS: dict[str, Callable[[Path, str], Iterator[dict[str, Any]]]] = {"sst2": _sst2, "imdb": _imdb}
+_COUNTS: dict[str, dict[str, int | None]] = {
     "sst2": {"train": 4000, "test": None},
     "imdb": {"train": 1000, "test": 1000},
 }
 
 
-def _trainer(folder: Path, model: str, length: int, side: str) -> dict[str, float]:
-    work = {
-        "model": model,
-        "length": length,
+def _trainer(work: Work, side: str) -> dict[str, float]:
+    told = {
+        "model": work.model,
+        "length": work.length,
         "padding": side,
-        "folder": str(folder / side),
-        "train": str(folder / "train.jsonl"),
-        "test": str(folder / "test.jsonl"),
+        "folder": str(work.folder / side),
+        "train": str(work.folder / "train.jsonl"),
+        "test": str(work.folder / "test.jsonl"),
+        "seed": work.seed,
+        "epochs": work.epochs,
+        "alpha": work.alpha,
     }
-    found: dict[str, float] = answer("classify_trainer", json.dumps(work))
+    found: dict[str, float] = answer("classify_trainer", json.dumps(told))
     return found
 
 
-def _ftune(folder: Path, model: str, length: int, side: str) -> dict[str, float]:  # noqa: ARG001
-    (folder / "recipe.yaml").write_text(RECIPE.format(model=model, length=length), "utf-8")
-    command = [sys.executable, "-m", "ftune", "train", "recipe.yaml"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    run = folder / "runs" / "classify" / "001"
+def _ftune(work: Work, side: str) -> dict[str, float]:
+    tune = LORA.format(alpha=work.alpha) if work.alpha else "{method: head}"
+    text = RECIPE.format(
+        model=work.model, length=work.length, tune=tune, epochs=work.epochs, seed=work.seed
+    )
+    (work.folder / "recipe.yaml").write_text(text, "utf-8")
+    subprocess.run(
+        [sys.executable, "-m", "ftune", "train", "recipe.yaml", "--fresh"],
+        cwd=work.folder,
+        env={**os.environ, "FTUNE_PLAIN": str(int(side == "ftune-plain"))},
+        check=True,
+        capture_output=True,
+    )
+    run = max((work.folder / "runs" / "classify").glob("[0-9]*"))
     trained = json.loads((run / "train" / "report.json").read_text("utf-8"))["figures"]
     lines = (run / "evaluate" / "report.json").read_text("utf-8")
     metrics = {m["name"]: m["tuned"] for m in json.loads(lines)["figures"]["metrics"]}

@@ -22,7 +22,7 @@ from ftune.data.rules import Rules
 from ftune.data.store import TokenStore, TokenWriter
 from ftune.data.templating import load_template
 from ftune.recipe.base import Chosen
-from ftune.recipe.schema import Source
+from ftune.recipe.source import Source
 from ftune.registry import FORMATS
 
 WORDS = "the quick brown fox jumps over a lazy dog while seven grey wizards write long letters "

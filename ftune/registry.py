@@ -65,6 +65,7 @@ METRICS = Family("metric", "ftune.evaluate.metrics")
 ENCODINGS = Family("objective with labels", "ftune.data.encodings")
 ANSWERS = Family("objective with labels", "ftune.evaluate.answers")
 KINDS = Family("kind of model", "ftune.model.kinds")
+ENGINES = Family("launch engine", "ftune.launch.engines")
 
 
 def template_names() -> tuple[str, ...]:

@@ -161,6 +161,7 @@ class Prompt:
     source: str = ""
     row: int = 0
     choices: tuple[str, ...] = ()  # the answers that there are for this row, if it says so
+    task: str = ""  # of a model that was trained for several, the one that is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +186,7 @@ class Batch:
     targets: Any | None = None
     token_type_ids: Any | None = None
     lines: tuple[int, ...] = ()  # how many lines each row has; they stand one after the other
+    tasks: Any | None = None  # the task of each line, int64, of a model that is trained for several
 
     def to(self, device: Any) -> Batch:
         """The batch with its tensors on ``device``."""
@@ -200,6 +202,20 @@ class LossSum:
     total: Any  # scalar tensor with gradient
     count: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """How likely a model finds an answer that it is given: summed nats, and of how many tokens.
+
+    ``end_loss`` and ``end_tokens`` are those of its end mark, which the first two leave out.
+    """
+
+    text: str
+    loss: float
+    tokens: int
+    end_loss: float = 0.0
+    end_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +238,7 @@ class Prediction:
     loss_bytes: int = 0  # UTF-8 bytes of the reference, for figures that compare across tokenizers
     scores: tuple[float, ...] = ()  # of the labels, in their order: probabilities
     choices: tuple[str, ...] = ()  # the answers that there are for this row, if it says so
+    ranked: tuple[Ranked, ...] = ()  # where a likelihood of given answers was asked for
 
 
 @dataclass(frozen=True, slots=True)

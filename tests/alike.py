@@ -97,6 +97,12 @@ CLASSES: dict[str, tuple[Way, ...]] = {
         Way("2 processes, 2 x 2, packed", (*rows(2, 2), PACKED), processes=2),
     ),
 }
+# The same of a small encoder that says labels, with its own recipe.
+ENCODER = (Way("on", rows(8)), Way("off", rows(8), environment=PLAIN), Way("4 x 2", rows(4, 2)))
+LABELLED = {
+    "encoder": ("tune={method: lora, r: 4, target_modules: [query]}", "train.learning_rate=0.2"),
+    "frozen body": ("tune={method: head}", "train.learning_rate=0.2"),  # 3 steps an epoch
+}
 METHODS = {
     "lora": ("tune={method: lora, r: 8}",),
     "full": ("tune={method: full}", "train.learning_rate=0.01"),
@@ -220,6 +226,8 @@ def table(recipe: Path, runs: Path, classes: list[str], methods: list[str]) -> b
     print(f"{'method':14} {'class':14} {'configuration':28} {HEAD}")
     for method in methods:
         for name in classes:
+            if name in LABELLED:
+                continue
             if name in SKIPPED.get(method, ()):
                 continue
             first: Path | None = None
@@ -235,7 +243,32 @@ def table(recipe: Path, runs: Path, classes: list[str], methods: list[str]) -> b
                 good = good and found.holds
                 word = "" if found.holds else "  OVER THE BOUND"
                 print(f"{method:14} {name:14} {way.label:28} {found}{word}", flush=True)
+    for name in LABELLED.keys() & set(classes):
+        good = labelled(name, runs) and good
     print(f"bounds: {BOUND:g} on loss, gradient norm and weights, {MEAN:g} on the mean residuals")
+    return good
+
+
+def labelled(name: str, runs: Path) -> bool:
+    """The lines of a small encoder; whether they hold."""
+    sys.path.insert(0, str(Path(__file__).parent / "contract"))
+    import small_tasks
+
+    if not (runs / "model").is_dir():
+        small_tasks.make_encoder(runs / "model")
+    recipe = small_tasks.write(runs, "classification")
+    recipe.write_text(recipe.read_text("utf-8").replace("  bootstrap: 0\n", ""), "utf-8")
+    first, good = None, True
+    for way in ENCODER:
+        run = train(recipe, way, LABELLED[name], runs)
+        if first is None:
+            first = run
+            print(f"{'labels':14} {name:14} {way.label:28} (reference)", flush=True)
+            continue
+        found = compare(first, run)
+        good = good and found.holds
+        word = "" if found.holds else "  OVER THE BOUND"
+        print(f"{'labels':14} {name:14} {way.label:28} {found}{word}", flush=True)
     return good
 
 
@@ -243,7 +276,8 @@ def main() -> int:
     """0 if all configurations train alike, else 1."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--recipe", type=Path, default=ROOT / "recipes/ci-smoke.yaml")
-    parser.add_argument("--classes", nargs="+", default=list(CLASSES), choices=list(CLASSES))
+    every = [*CLASSES, *LABELLED]
+    parser.add_argument("--classes", nargs="+", default=every, choices=every)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     given = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

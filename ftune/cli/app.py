@@ -17,6 +17,7 @@ from ftune.cli.generate import generate
 from ftune.cli.init import init
 from ftune.cli.inspect import inspect
 from ftune.cli.judge import judge_app
+from ftune.cli.launch import launch
 from ftune.cli.merge import merge
 from ftune.cli.rehearse import rehearse
 from ftune.cli.runs import runs_app
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 VERBS: list[tuple[Callable[..., None], str]] = [
     (train, "train"),
+    (launch, "launch"),
     (sweep, "sweep"),
     (rehearse, "rehearse"),
     (evaluate, "eval"),

@@ -100,8 +100,8 @@ def _many(
     if as_json:
         screen.answer(found.to_plain())
         return
-    rows = [row(found, one) for one in found.candidates]
-    screen.table(heads(found), rows, right=range(2, 9))
+    rows, titles = [row(found, one) for one in found.candidates], heads(found)
+    screen.table(titles, rows, right=range(2, len(titles)))
     screen.say("")
     for cost, names in found.fronts.items():
         if names:

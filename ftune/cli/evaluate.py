@@ -23,6 +23,9 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", help="Folder for predictions and report.")
     ] = None,
+    base: Annotated[
+        bool, typer.Option("--base", help="Score the base too, on the same rows, and compare.")
+    ] = False,
     override: Overrides = None,
     runs_dir: RunsDir = Path("runs"),
     trust_remote_code: RemoteCode = False,
@@ -35,6 +38,6 @@ def evaluate(
 
     screen = Screen(json=json)
     found = find(target, override or (), runs_dir, trust_remote_code)
-    question = Question(model=model, on=on, output=output, allow_remote_code=trust_remote_code)
+    question = Question(model, on, output, base, allow_remote_code=trust_remote_code)
     report = answer(found, question, screen)
     screen.answer(report.figures, report.summary)

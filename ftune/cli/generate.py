@@ -31,6 +31,10 @@ def generate(
             help="Another run or adapter's folder on the same base, to switch to; repeatable.",
         ),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option("--task", help="Of a run that was trained for several tasks, the one asked."),
+    ] = None,
     base: Annotated[bool, typer.Option("--base", help="Ask the base model, untuned.")] = False,
     override: Overrides = None,
     runs_dir: RunsDir = Path("runs"),
@@ -54,5 +58,5 @@ def generate(
     several = (
         speakers(found, adapter, override or (), runs_dir, trust_remote_code) if adapter else ()
     )
-    wish = Ask(prompt, input, output, chat, base, trust_remote_code, several)
+    wish = Ask(prompt, input, output, chat, base, trust_remote_code, several, task)
     ask(found, wish, screen, json)

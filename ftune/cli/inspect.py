@@ -36,10 +36,16 @@ def inspect(
 
 
 def _prompt(screen: Screen, told: dict[str, Any]) -> None:
-    heads = ("vector", "length", "nearest by cosine", "nearest by distance", "of a token's gap")
+    heads: tuple[str, ...] = (
+        "vector",
+        "length",
+        "nearest by cosine",
+        "nearest by distance",
+        "of a token's gap",
+    )
     rows = [
         (
-            str(place["number"]),
+            f"{place.get('task', '')} {place['number']}".strip(),
             f"{place['norm']:.3g}",
             _tokens(place["cosine"]),
             _tokens(place["euclidean"]),
@@ -67,10 +73,12 @@ def _tokens(near: Any) -> str:
 
 
 def _changes(screen: Screen, told: dict[str, Any]) -> None:
-    heads = ("weight", "shape", "trained", "change", "of its size")
+    ranked = any(one["rank"] is not None for one in told["modules"])
+    heads = ("weight", *["rank"] * ranked, "shape", "trained", "change", "of its size")
     rows = [
         (
             one["name"],
+            *["" if one["rank"] is None else str(one["rank"])] * ranked,
             " x ".join(map(str, one["shape"])),
             f"{one['trained']:,}",
             f"{one['change']:.3g}",
@@ -78,5 +86,7 @@ def _changes(screen: Screen, told: dict[str, Any]) -> None:
         )
         for one in (*told["modules"], *told["layers"])
     ]
-    screen.table(heads, rows, right=(1, 2, 3, 4))
+    screen.table(heads, rows, right=tuple(range(1, len(heads))))
+    if told["of_rank_0"]:
+        screen.say(f"of rank 0, so not trained: {', '.join(told['of_rank_0'])}")
     screen.say("change: Frobenius norm of what was added; of its size: beside the weight's own")

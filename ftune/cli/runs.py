@@ -68,6 +68,22 @@ def show(
         _show(screen, found)
 
 
+@runs_app.command("report")
+def report(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help=NAMED)],
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Write a run's report anew, such as of one that was killed and could not write its own."""
+    from ftune.cli.screen import Screen
+    from ftune.report.finding import find_run
+    from ftune.report.write import write_run_report
+
+    screen = Screen(json=False)
+    for folder in [find_run(each, runs_dir) for each in runs]:
+        write_run_report(folder)
+        screen.say(f"written to {folder / 'report.html'}")
+
+
 def _listed(run: Brief) -> tuple[str, ...]:
     from ftune.report.numbers import duration, value
     from ftune.report.state import when

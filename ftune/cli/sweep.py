@@ -68,6 +68,6 @@ def _show(screen: Screen, found: Swept, json: bool) -> None:
     for note in found.notes:
         screen.warn(note)
     screen.say("")
-    for name in ("sweep.md", "sweep.png", "sweep.json"):
+    for name in ("sweep.html", "sweep.md", "sweep.png", "sweep.json"):
         if (found.folder / name).is_file():
             screen.say(f"written to {found.folder / name}")

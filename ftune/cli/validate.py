@@ -10,7 +10,8 @@ import typer
 from ftune.cli.options import Json, Overrides, RecipeFile
 
 if TYPE_CHECKING:
-    from ftune.recipe.schema import Recipe, Source
+    from ftune.recipe.schema import Recipe
+    from ftune.recipe.source import Source
 
 
 def validate(

@@ -9,6 +9,7 @@ is trained. The last, smaller step of an epoch is kept.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,9 @@ class Plan:
     ``accumulation * processes`` micro-batches of up to so many tokens, padding included. A line of
     a batch is a row, or, with ``pack_length``, several rows of together up to so many tokens.
 
+    ``drawn`` gives the rows of an epoch by their numbers, in any order and perhaps more than once;
+    by default they are all.
+
     Raises:
         DataError: there is no row.
         RecipeError: a row is longer than a line or a micro-batch may be.
@@ -46,6 +50,7 @@ class Plan:
     tokens_per_batch: int | None = None
     pack_length: int | None = None
     seed: int = 42
+    drawn: Callable[[int], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         if not len(self.lengths):
@@ -78,20 +83,28 @@ class Plan:
 
     def _steps_in(self, epoch: int) -> int:
         if self.tokens_per_batch is None:
-            return math.ceil(len(self.lengths) / self._step_rows)
+            return math.ceil(len(self._rows(epoch)) / self.step_rows)
         return len(self.epoch(epoch))
 
+    def tokens(self, epoch: int) -> int:
+        """Tokens of an epoch, without padding."""
+        return int(self.lengths[self._rows(epoch)].sum())
+
+    def _rows(self, epoch: int) -> np.ndarray:
+        return np.arange(len(self.lengths)) if self.drawn is None else self.drawn(epoch)
+
     @property
-    def _step_rows(self) -> int:
+    def step_rows(self) -> int:
+        """Rows of a step, where no budget of tokens is given."""
         return self.batch_size * self.accumulation * self.processes
 
     def epoch(self, number: int) -> Epoch:
         """The steps of an epoch (from 0), the same ones for the same seed."""
         random = np.random.default_rng((self.seed, number))
-        lines = self._lines(random)
+        lines = self._lines(random.permutation(self._rows(number)), random)
         inner = None
         if self.tokens_per_batch is None:
-            cuts = np.append(np.arange(0, len(lines), self._step_rows), len(lines))
+            cuts = np.append(np.arange(0, len(lines), self.step_rows), len(lines))
         else:
             inner = _fill(lines.lengths, self.tokens_per_batch)
             cuts = np.append(inner[: -1 : self.accumulation * self.processes], len(lines))
@@ -107,8 +120,7 @@ class Plan:
             row_targets=self.targets,
         )
 
-    def _lines(self, random: np.random.Generator) -> Lines:
-        order = random.permutation(len(self.lengths))
+    def _lines(self, order: np.ndarray, random: np.random.Generator) -> Lines:
         if self.pack_length is None or self.tokens_per_batch is None:
             if self.group_by_length:
                 order = self._like_lengths(order)
@@ -122,7 +134,7 @@ class Plan:
 
     def _like_lengths(self, order: np.ndarray) -> np.ndarray:
         """Sorted within chunks, up and down in turn so that lengths don't jump at their edges."""
-        size = self._step_rows * CHUNK_STEPS
+        size = self.step_rows * CHUNK_STEPS
         chunks: list[np.ndarray] = []
         for start in range(0, len(order), size):
             chunk = order[start : start + size]

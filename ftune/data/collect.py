@@ -57,12 +57,12 @@ def examples(
         for row in read_rows(source, folder):
             counts.read += 1
             if row.problem is not None:
-                _bad(counts, row, row.problem, on_bad_row)
+                note_bad(counts, row, row.problem, on_bad_row)
                 continue
             try:
                 example = form.example(row)
             except DataError as error:
-                _bad(counts, row, str(error), on_bad_row)
+                note_bad(counts, row, str(error), on_bad_row)
                 continue
             times = drawn(source.weight, seed, row.number, example) if weighted else 1
             if times:
@@ -90,13 +90,18 @@ def tokenized(
                 counts.drop(tokens.reason)
             elif isinstance(tokens, DataError):
                 row = Row(counts.source, one.row)
-                _bad(counts, row, str(tokens), on_bad_row)
+                note_bad(counts, row, str(tokens), on_bad_row)
             else:
                 counts.use(tokens, one.times, one.example)
                 yield one, tokens
 
 
-def _bad(counts: SourceCounts, row: Row, why: str, on_bad_row: OnBadRow) -> None:
+def note_bad(counts: SourceCounts, row: Row, why: str, on_bad_row: OnBadRow) -> None:
+    """Counts a bad row.
+
+    Raises:
+        DataError: ``on_bad_row`` is "error".
+    """
     said = f"{row.source}:{row.number}: {why}"
     if on_bad_row == "error":
         raise DataError(f"{said}; or set data.on_bad_row: skip to leave such rows out")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftune.data import redrawing
 from ftune.data.ledger import Ledger
 from ftune.data.mixing import draws, rates
 from ftune.data.store import TokenStore, TokenWriter
@@ -46,11 +47,7 @@ def draw(
     Raises:
         DataError: a source has nothing to give, or would be repeated without end.
     """
-    import numpy as np
-
-    amounts = np.ones(len(store), np.int64)
-    if mixture.by == "trained_tokens":
-        amounts = store.trained_counts
+    amounts = redrawing.amounts(store, mixture.by)
     sizes = _sums(store.sources, amounts, len(weights))
     for source, size in enumerate(sizes):
         if not size:
@@ -92,7 +89,7 @@ def _count(store: TokenStore, times: np.ndarray, wanted: Sequence[float], ledger
         "used": _sums(store.sources, times > 0, many),
         "examples": _sums(store.sources, times, many),
         "tokens": _sums(store.sources, times * store.lengths, many),
-        "trained": _sums(store.sources, times * store.trained_counts, many),
+        "trained": _sums(store.sources, times * store.marked, many),
         "truncated": _sums(store.sources, times * store.truncated, many),
     }
     rows, trained = _shares(sums["examples"]), _shares(sums["trained"])
@@ -121,11 +118,13 @@ def _told(
 
 def write(store: TokenStore, times: np.ndarray, path: Path) -> Iterator[int]:
     """Writes the rows that are drawn to ``path``; yields after each, for who watches."""
-    with TokenWriter(path) as writer:
+    with TokenWriter(path, store.labelled) as writer:
         for index in range(len(store)):
-            ids, trained = store[index]
             cut = int(store.truncated[index])
-            tokens = Tokens(ids, trained, truncated=cut)  # type: ignore[arg-type]
+            if store.labelled:
+                tokens: Tokens = replace(store.encoded(index), truncated=cut)
+            else:
+                tokens = Tokens(*store[index], truncated=cut)  # type: ignore[arg-type]
             for _ in range(int(times[index])):
                 writer.add(tokens, int(store.sources[index]), int(store.rows[index]))
             yield writer.rows

@@ -69,13 +69,15 @@ def forming(source: Any, setting: Setting) -> Forming:
     return Plain(module, config)
 
 
-def identity(source: Any, folder: Path) -> dict[str, Any]:
+def identity(source: Any, folder: Path, streamed: bool = False) -> dict[str, Any]:
     """What tells this source's examples from others: its rows, and the files beside them.
+
+    ``streamed``: see ``sources.identity``.
 
     Raises:
         DataError: the source isn't there.
     """
-    found = rows_identity(source, folder)
+    found = rows_identity(source, folder, streamed)
     module = FORMATS.load(source.format.name)
     paths = module.files(source.format.config) if hasattr(module, "files") else ()
     beside = {path: sha256(file) for path in paths if (file := folder / path).is_file()}

@@ -41,14 +41,21 @@ def rates(
 
 
 def draws(
-    sources: np.ndarray, amounts: np.ndarray, wanted: Sequence[float], stop: str, seed: int
+    sources: np.ndarray,
+    amounts: np.ndarray,
+    wanted: Sequence[float],
+    stop: str,
+    seed: int,
+    epoch: int = 0,
+    before: np.ndarray | None = None,
 ) -> np.ndarray:
     """How often each row is drawn, int64 of shape (rows,).
 
     ``sources`` is the source of each row. With ``first_exhausted`` a mixture ends where a source
     has given all that it has, and no row is drawn twice; with ``all_exhausted`` where each source
     has given all of it once, and those that ran out begin again. Two rows of one source are drawn
-    equally often, or one of them once more.
+    equally often, or one of them once more. With ``before``, how often each was drawn in earlier
+    epochs, those come first that were drawn least.
 
     Raises:
         DataError: a source would be repeated more than ``MOST_REPEATS`` times.
@@ -69,9 +76,12 @@ def draws(
         whole = math.floor(passes + FUZZ)
         left = (passes - whole) * float(have[source])
         # Of a length that no other generator's key has.
-        random = np.random.default_rng((seed, source, 0, 0))
+        random = np.random.default_rng((seed, source, 0, epoch))
+        order = random.permutation(rows)
+        if before is not None:
+            order = order[np.argsort(before[order], kind="stable")]
         times[rows] = whole
-        times[_nearest(random.permutation(rows), amounts, left)] += 1
+        times[_nearest(order, amounts, left)] += 1
     return times
 
 

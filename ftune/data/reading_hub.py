@@ -13,8 +13,8 @@ from ftune.run.atomic import sha256
 from ftune.types import Row
 
 
-def rows(source: Any, name: str) -> Iterator[Row]:
-    """The rows of one split; a Row's number is its position.
+def rows(source: Any, name: str, after: int = 0) -> Iterator[Row]:
+    """The rows of one split behind position ``after``; a Row's number is its position.
 
     Rows are streamed; where the hub may not be asked, they come from the cache on this disk.
 
@@ -24,12 +24,12 @@ def rows(source: Any, name: str) -> Iterator[Row]:
     from datasets import load_dataset
 
     stream = Path(name).is_dir() or not environment.offline()
-    number = 0
+    number = after
     try:
         found = load_dataset(
             name, source.subset, split=source.split, revision=source.revision, streaming=stream
         )
-        for number, value in enumerate(found, 1):
+        for number, value in enumerate(found.skip(after) if after else found, after + 1):
             yield Row(source.path, number, value)
     except GeneratorExit:
         raise
@@ -82,10 +82,14 @@ def commit(name: str, revision: str | None) -> str:
     )
 
 
-def folder_identity(folder: Path) -> dict[str, Any]:
-    """One sha256 over the names and contents of all files below a folder, and their bytes."""
+def folder_identity(folder: Path, whole: bool = True) -> dict[str, Any]:
+    """One sha256 over the names and contents of all files below a folder, and their bytes.
+
+    Without ``whole`` their sizes stand for their contents.
+    """
     files = sorted(p for p in folder.rglob("*") if p.is_file())
-    listing = "".join(f"{p.relative_to(folder).as_posix()}\0{sha256(p)}\n" for p in files)
+    told = [(p, sha256(p) if whole else str(p.stat().st_size)) for p in files]
+    listing = "".join(f"{p.relative_to(folder).as_posix()}\0{said}\n" for p, said in told)
     return {
         "sha256": hashlib.sha256(listing.encode()).hexdigest(),
         "bytes": sum(p.stat().st_size for p in files),

@@ -11,8 +11,8 @@ from ftune.data.lines import Line, lines, opened
 from ftune.types import Row
 
 
-def rows(path: Path, name: str) -> Iterator[Row]:
-    """The rows of a file; a Row's number is its line.
+def rows(path: Path, name: str, after: int = 0) -> Iterator[Row]:
+    """The rows of a file behind line ``after``; a Row's number is its line.
 
     Raises:
         DataError: the file can't be read.
@@ -20,6 +20,8 @@ def rows(path: Path, name: str) -> Iterator[Row]:
     decoder = RowDecoder()
     with opened(path) as handle:
         for line in lines(handle):
+            if line.number <= after:
+                continue
             if line.problem is not None:
                 yield Row(name, line.number, problem=line.problem)
             elif line.raw.strip():

@@ -16,8 +16,8 @@ from ftune.types import Row
 AT_ONCE = 256  # rows
 
 
-def rows(path: Path, name: str) -> Iterator[Row]:
-    """The rows of a file; a Row's number is its position.
+def rows(path: Path, name: str, after: int = 0) -> Iterator[Row]:
+    """The rows of a file behind position ``after``; a Row's number is its position.
 
     Raises:
         DataError: the file can't be read.
@@ -30,8 +30,13 @@ def rows(path: Path, name: str) -> Iterator[Row]:
         try:
             with pq.ParquetFile(place, memory_map=True, pre_buffer=False) as file:
                 for batch in file.iter_batches(AT_ONCE, use_threads=False):
+                    if number + batch.num_rows <= after:
+                        number += batch.num_rows
+                        continue
                     for index in range(batch.num_rows):
                         number += 1
+                        if number <= after:
+                            continue
                         yield _row(batch, index, name, number)
         except (pa.ArrowException, OSError) as error:
             where = f" behind row {number}" if number else ""

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ftune.data.sniffing_tasks import LABELS, TaskGuess, guesses
 from ftune.errors import DataError
 from ftune.recipe.base import Chosen
-from ftune.recipe.schema import Source
+from ftune.recipe.source import Source
 from ftune.registry import FORMATS
 from ftune.types import Example
 
 ROWS = 200  # looked at
+MORE_ROWS = 2000  # looked at for labels, which may stand in the file one after the other
 FIRST = 20  # of which the columns are taken
+WRITTEN = ("sft", "seq2seq")  # objectives of rows that are not labelled
 ORDER = ("messages", "sharegpt", "alpaca", "prompt_completion", "text")
 # What people call the columns of a pair and what stands beside it, in the order in which they are
 # tried.
@@ -48,17 +51,75 @@ def guess(path: str, folder: Path) -> Guess:
     Raises:
         DataError: the file can't be read, or no format reads more than half of the rows.
     """
+    return _best(path, _values(path, folder, ROWS))
+
+
+def readings(path: str, folder: Path, objective: str | None = None) -> list[Guess | TaskGuess]:
+    """What the rows may be for, the best first: text that is written, or labels that are told.
+
+    A conversation, or a question with its answer, is one whatever stands beside it. ``objective``
+    is the only one that is thought of, if given.
+
+    Raises:
+        DataError: the file can't be read, or speaks of no such task.
+    """
+    values = _values(path, folder, MORE_ROWS)
+    found: list[TaskGuess] = list(guesses(values))
+    try:
+        written: list[Guess] = [_best(path, values[:ROWS])]
+    except DataError:
+        if not found or objective in WRITTEN:
+            raise
+        written = []
+    vague = not written or _is_vague(written[0])
+    first = [one for one in found if vague or one.format != "labelled"]
+    ordered: list[Guess | TaskGuess] = [*first, *written]
+    ordered += [one for one in found if one not in first]
+    if objective is None:
+        return ordered
+    wanted = [one for one in ordered if _learned(one, objective)]
+    if not wanted:
+        raise DataError(
+            f"{path}: nothing in its rows says {objective}; the columns are "
+            f"{', '.join(_columns(values))}; write a recipe by hand and name them in columns"
+        )
+    return wanted
+
+
+def _learned(one: Guess | TaskGuess, objective: str) -> bool:
+    if isinstance(one, TaskGuess):
+        return one.objective == objective
+    return objective in WRITTEN
+
+
+def _is_vague(written: Guess) -> bool:
+    """Whether the rows would be taken for text to be written by nothing but a text or a label."""
+    if written.format == "text":
+        return True
+    asked = written.format == "prompt_completion"
+    return asked and written.columns.get("completion", "").lower() in LABELS
+
+
+def _values(path: str, folder: Path, most: int) -> list[Mapping[str, Any]]:
     from ftune.data.sources import read_rows
 
-    probe = Source(path=path, format=Chosen("text", None), max_rows=ROWS)
+    probe = Source(path=path, format=Chosen("text", None), max_rows=most)
     rows = list(read_rows(probe, folder))
     values = [row.value for row in rows if row.problem is None]
     if not values:
         why = f" ({rows[0].problem})" if rows else ""
         raise DataError(f"{path}: no row of it can be read{why}")
-    columns = {k: v for value in reversed(values[:FIRST]) for k, v in value.items()}
-    guesses = [_try(name, named, values) for name, named in _candidates(columns)]
-    best = max(guesses, key=lambda g: g.good)
+    return values
+
+
+def _columns(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {k: v for value in reversed(values[:FIRST]) for k, v in value.items()}
+
+
+def _best(path: str, values: Sequence[Mapping[str, Any]]) -> Guess:
+    columns = _columns(values)
+    tried = [_try(name, named, values) for name, named in _candidates(columns)]
+    best = max(tried, key=lambda g: g.good)
     if 2 * best.good <= len(values):
         raise DataError(
             f"{path}: no format reads its rows; the columns are {', '.join(columns) or 'none'}; "

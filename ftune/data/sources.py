@@ -1,13 +1,14 @@
 """A source of the recipe -> its rows, one at a time, in flat memory.
 
-A source is whatever has the attributes of ``recipe.schema.Source``.
+A source is whatever has the attributes of ``recipe.source.Source``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import dropwhile, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,12 @@ READERS: dict[str, Reader] = {
     ".parquet": reading_parquet.rows,
     ".txt": reading_text.rows,
 }
+# Those that skip rows without making values of them.
+SKIPPING: dict[str, Callable[[Path, str, int], Iterator[Row]]] = {
+    ".jsonl": reading_jsonl.rows,
+    ".parquet": reading_parquet.rows,
+}
+HEAD = 1 << 20  # bytes by which a streamed file is known
 SHIPPED = "ftune:"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -47,13 +54,28 @@ def read_rows(source: Any, folder: Path) -> Iterator[Row]:
     yield from rows
 
 
-def _rows(source: Any, folder: Path) -> Iterator[Row]:
+def rows_after(source: Any, folder: Path, number: int, read: int) -> Iterator[Row]:
+    """The rows of a source behind row ``number``, of which ``read`` are counted by ``max_rows``.
+
+    Lines, parquet files and data sets of the hub are skipped over without being looked at.
+
+    Raises:
+        DataError: the source isn't there, or can't be read.
+    """
+    left = None if source.max_rows is None else max(0, source.max_rows - read)
+    return islice(_rows(source, folder, number), left)
+
+
+def _rows(source: Any, folder: Path, after: int = 0) -> Iterator[Row]:
     path = locate(source, folder)
     if isinstance(path, Path) and not path.is_dir():
-        return _reader(path)(path, source.path)
+        if _suffix(path) in SKIPPING:
+            return SKIPPING[_suffix(path)](path, source.path, after)
+        rows = _reader(path)(path, source.path)
+        return dropwhile(lambda row: row.number <= after, rows) if after else rows
     from ftune.data import reading_hub
 
-    return reading_hub.rows(source, str(path))
+    return reading_hub.rows(source, str(path), after)
 
 
 def locate(source: Any, folder: Path) -> Path | str:
@@ -116,8 +138,11 @@ def _reader(path: Path) -> Reader:
     return reader
 
 
-def identity(source: Any, folder: Path) -> dict[str, Any]:
+def identity(source: Any, folder: Path, streamed: bool = False) -> dict[str, Any]:
     """What tells this data from other data: path, sha256 and bytes, or hub id and commit.
+
+    Of a file that is ``streamed``, which may be long and still grow, it is its first MiB; of a
+    folder the names and sizes of its files.
 
     Raises:
         DataError: the source isn't there.
@@ -130,5 +155,8 @@ def identity(source: Any, folder: Path) -> dict[str, Any]:
     if path.is_dir():
         from ftune.data import reading_hub
 
-        return {"path": source.path, **reading_hub.folder_identity(path)}
+        return {"path": source.path, **reading_hub.folder_identity(path, not streamed)}
+    if streamed:
+        with path.open("rb") as file:
+            return {"path": source.path, "begins": hashlib.sha256(file.read(HEAD)).hexdigest()}
     return {"path": source.path, "sha256": sha256(path), "bytes": path.stat().st_size}

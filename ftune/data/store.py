@@ -177,6 +177,22 @@ class TokenStore:
         trained = batch.column(1).values.slice(start, end - start)
         return ids, trained.to_numpy(zero_copy_only=False)  # bits: numpy has no view of these
 
+    @property
+    def marked(self) -> np.ndarray:
+        """Tokens of each example that its mask shows as trained, int64."""
+        return self._joined([_counts(b) for b in self._batches])
+
+    def targets(self) -> tuple[np.ndarray, np.ndarray]:
+        """All targets of labelled examples, float64, one example after the other; and how many
+        each of them has, int64."""
+        import numpy as np
+
+        columns = [batch.column("targets") for batch in self._batches]
+        values = [np.zeros(0), *(column.values.to_numpy() for column in columns)]
+        return np.concatenate(values), self._joined(
+            [np.diff(column.offsets.to_numpy()) for column in columns]
+        )
+
     def encoded(self, index: int) -> Encoded:
         """A labelled example."""
         ids, trained = self[index]

@@ -20,7 +20,7 @@ class Answerer:
     """A loaded model with its tokenizer, its template and the recipe's way of generating.
 
     ``render`` writes messages as the model knows them; ``stop`` and ``stop_ids`` come from the
-    template.
+    template. ``task`` is asked where a question names none.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class Answerer:
         generation: Generation,
         stop: tuple[str, ...] = (),
         stop_ids: tuple[int, ...] = (),
+        task: str = "",
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
@@ -38,6 +39,7 @@ class Answerer:
         self.generation = generation
         self.stop = stop
         self.stop_ids = stop_ids
+        self.task = task
 
     def answer(
         self,
@@ -89,6 +91,7 @@ class Answerer:
             text=question.messages[-1].content,
             source=question.source,
             row=question.row,
+            task=question.task or self.task,
         )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,15 +12,18 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 
 from ftune.errors import DataError, RunError
 from ftune.evaluate import lining
+from ftune.evaluate.cost import Cost
 from ftune.evaluate.decoding import AnswerText, StopAtText
 from ftune.evaluate.quiet import evaluating, out_of_memory
 from ftune.evaluate.sampling import drawing
+from ftune.evaluate.shared_prefix import Groups, Shared, groups
 from ftune.fast.quick import quick
 from ftune.recipe.schema import Generation
 from ftune.run.progress import Progress, Silent
 from ftune.types import Prediction, Prompt
 
 WINDOW = 32  # batches whose prompts are sorted by length together
+WIDE = 256  # hidden size from which on fast paths pay in steps of one token a row
 
 
 def generate(
@@ -32,12 +36,17 @@ def generate(
     batch_size: int = 16,
     progress: Progress | None = None,
     between: Callable[[], object] = lambda: None,
+    cost: Cost | None = None,
+    batch_tokens: int | None = None,
 ) -> Iterator[Prediction]:
     """Answers to ``prompts``, in their order.
 
     ``stop`` and ``stop_ids`` are the template's; ``generation.stop``, the tokenizer's end token and
     those of the model's own generation settings end an answer too. No other setting of the model's
     own takes effect. ``between`` is called before each batch and may raise to end the work.
+    With ``batch_tokens`` a batch holds as many prompts as stay, with their answers, within so many
+    tokens, in place of ``batch_size``. ``cost`` is added to. A beginning that prompts share is
+    gone through once (``shared_prefix``).
 
     In float32 greedy answers do not depend on ``batch_size``, and neither do sampled ones: each
     prompt has random numbers of its own, made from the seed and its place in ``prompts``. Beams
@@ -48,29 +57,61 @@ def generate(
         DataError: a prompt is empty, or has no room for an answer in the model's context.
         RunError: there isn't memory for a single prompt.
     """
-    engine = Engine(model, tokenizer, generation, stop, stop_ids)
+    alike = groups([prompt.ids for prompt in prompts], batch_size)
+    shared = Shared(model, alike)
+    engine = Engine(model, tokenizer, generation, stop, stop_ids, cost, shared)
     progress = progress or Silent()
     for prompt in prompts:
         engine.check(prompt)
     done = 0
-    with quick(model), progress.meter("generating", len(prompts), "prompts") as meter:
+    room = _Room(batch_size, batch_tokens, generation)
+    with _paths(model), progress.meter("generating", len(prompts), "prompts") as meter:
         while done < len(prompts):
-            places = range(done, min(done + batch_size * WINDOW, len(prompts)))
+            places = range(done, min(done + room.window(), len(prompts)))
             answers: dict[int, Prediction] = {}
-            # The longest first: if memory is short, it shows at once.
-            waiting = sorted(places, key=lambda i: -len(prompts[i].ids))
+            # The longest first: if memory is short, it shows at once. Prompts that begin alike are
+            # asked together.
+            waiting = sorted(places, key=lambda i: (alike.of[i], -len(prompts[i].ids)))
             while waiting:
                 between()
-                batch, rest = waiting[:batch_size], waiting[batch_size:]
-                found = engine.answer([prompts[i] for i in batch], batch)
+                size = room.rows(len(prompts[waiting[0]].ids))
+                batch, rest = waiting[:size], waiting[size:]
+                group = alike.of[batch[0]] if len({alike.of[i] for i in batch}) == 1 else -1
+                found = engine.answer([prompts[i] for i in batch], batch, group=group)
                 if found is None:
-                    batch_size = _smaller(batch, prompts[batch[0]], progress)
+                    room = _Room(_smaller(batch, prompts[batch[0]], progress), None, generation)
                     continue
                 answers.update(zip(batch, found, strict=True))
                 waiting = rest
                 meter.update(done + len(answers))
             yield from (answers[i] for i in places)
             done = places.stop
+
+
+@dataclass(frozen=True)
+class _Room:
+    """How many prompts are generated at once."""
+
+    size: int
+    tokens: int | None
+    generation: Generation
+
+    def rows(self, longest: int) -> int:
+        """Prompts of up to ``longest`` tokens, and answers, of each beam, that fit."""
+        if self.tokens is None:
+            return self.size
+        each = (longest + self.generation.max_new_tokens) * self.generation.num_beams
+        return max(1, self.tokens // each)
+
+    def window(self) -> int:
+        """How many prompts are sorted by length together."""
+        return self.rows(0) * WINDOW
+
+
+def _paths(model: Any) -> AbstractContextManager[object]:
+    """Fast paths, where products of matrices outweigh the calls around them."""
+    width = getattr(lining.base_of(model).config.get_text_config(), "hidden_size", WIDE)
+    return quick(model) if width >= WIDE else nullcontext()
 
 
 class Engine:
@@ -83,8 +124,12 @@ class Engine:
         generation: Generation,
         stop: tuple[str, ...],
         stop_ids: tuple[int, ...],
+        cost: Cost | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self.model = model
+        self.cost = cost or Cost()
+        self.shared = shared or Shared(model, Groups((), {}))
         self.base = lining.base_of(model)
         self.generation = generation
         ends = {*stop_ids, *_own_ends(self.base), tokenizer.eos_token_id} - {None}
@@ -109,31 +154,50 @@ class Engine:
             )
 
     def answer(
-        self, prompts: Sequence[Prompt], keys: Sequence[int], streamer: Any = None
+        self,
+        prompts: Sequence[Prompt],
+        keys: Sequence[int],
+        streamer: Any = None,
+        group: int = -1,
     ) -> list[Prediction] | None:
         """One prediction a prompt, or None if there is not enough memory for the batch.
 
-        ``keys`` name the prompts' random numbers.
+        ``keys`` name the prompts' random numbers, and ``group`` the beginning that they share.
         """
+        spared = self.shared.spared
+        device = self.base.get_input_embeddings().weight.device
         try:
-            with evaluating(self.model):
-                rows = self._generate([p.ids for p in prompts], keys, streamer)
+            with evaluating(self.model), self.cost.batch(device):
+                rows = self._generate(prompts, keys, streamer, group)
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
             rows = None
         if rows is None:  # behind the except clause, whose traceback would hold the tensors
+            self.shared.give_back()
+            self.shared.spared = spared
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             return None
-        return [self._prediction(p, ids) for p, ids in zip(prompts, rows, strict=True)]
+        found = [self._prediction(p, ids) for p, ids in zip(prompts, rows, strict=True)]
+        self.cost.add(
+            prompts=len(prompts),
+            prompt_tokens=sum(len(p.ids) for p in prompts),
+            shared_tokens=self.shared.spared - spared,
+            generated_tokens=sum(p.tokens for p in found),
+        )
+        return found
 
     def _generate(
-        self, rows: Sequence[Sequence[int]], keys: Sequence[int], streamer: Any
+        self, prompts: Sequence[Prompt], keys: Sequence[int], streamer: Any, group: int
     ) -> list[list[int]]:
         section = self.generation
-        lines = lining.line_up(self.model, rows, self.pad, section.num_beams)
-        device = lines.inputs["input_ids"].device
+        rows, tasks = [p.ids for p in prompts], [p.task for p in prompts]
+        lines = lining.line_up(self.model, rows, self.pad, section.num_beams, tasks)
+        device = lines.inputs["attention_mask"].device
+        begun = self.shared.cache(group, rows, section.num_beams)
+        if begun is not None:
+            lines.inputs["past_key_values"] = begun
         options: dict[str, Any] = {}
         processors = LogitsProcessorList()
         if section.do_sample and section.num_beams > 1:
@@ -151,13 +215,13 @@ class Engine:
             decoder_start_token_id=getattr(self.base.config, "decoder_start_token_id", None),
             **options,
         )
-        stops = StoppingCriteriaList()
+        stops = StoppingCriteriaList([self.cost.first])
         if self.text.stop:
             stops.append(StopAtText(self.text.tokenizer, self.text.stop, lines.width))
         own_random = torch.random.fork_rng([device] if device.type == "cuda" else [])
         with _own_settings_aside(self.base), own_random:
             torch.manual_seed(section.seed + keys[0])  # of sampled beams; nothing else draws here
-            ids = self.base.generate(
+            ids = (self.model if lines.by_peft else self.base).generate(
                 **lines.inputs,
                 generation_config=config,
                 logits_processor=processors,

@@ -11,7 +11,7 @@ from typing import Any
 
 from ftune.errors import RunError
 from ftune.run import atomic
-from ftune.types import Prediction
+from ftune.types import Prediction, Ranked
 
 RENAMED = {"text": "prediction"}  # what a field is called in the file
 FIELDS = {RENAMED.get(f.name, f.name): f.name for f in fields(Prediction)}
@@ -41,7 +41,7 @@ def line(prediction: Prediction, base: Prediction | None = None) -> str:
     if prediction.loss_sum is None:
         for name in ("loss_sum", "loss_count", "loss_bytes"):
             del value[name]
-    for name in ("scores", "choices"):
+    for name in ("scores", "choices", "ranked"):
         if not value[name]:
             del value[name]
     if base is not None:
@@ -70,6 +70,7 @@ def _parse(text: str, place: str) -> Prediction:
         value: dict[str, Any] = {FIELDS[name]: given for name, given in given_all.items()}
         for name in ("references", "scores", "choices"):
             value[name] = tuple(value.get(name, ()))
+        value["ranked"] = tuple(Ranked(**one) for one in value.get("ranked", ()))
         return Prediction(**value)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{place}: is not a prediction ({error}); run ftune eval again") from error

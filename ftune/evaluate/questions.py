@@ -18,13 +18,15 @@ EXAMPLE = '{"prompt": "..."} or {"messages": [{"role": "user", "content": "..."}
 class Question:
     """What is asked, and where it stands: ``row`` is its line in ``source``.
 
-    ``adapter`` is who is asked, of several; empty for the first one.
+    ``adapter`` is who is asked, of several; empty for the first one. So is ``task``, of a model
+    that was trained for several.
     """
 
     messages: tuple[Message, ...]
     source: str = ""
     row: int = 0
     adapter: str = ""
+    task: str = ""
 
 
 def read_questions(path: Path) -> Iterator[Question]:
@@ -46,7 +48,8 @@ def read_questions(path: Path) -> Iterator[Question]:
         else:
             place = f"{path}:{row}"
             value = _object(text, place)
-            yield Question(_messages(value, place), str(path), row, _adapter(value, place))
+            adapter, task = _name(value, "adapter", place), _name(value, "task", place)
+            yield Question(_messages(value, place), str(path), row, adapter, task)
     if not count:
         raise DataError(f"{path}: holds no question; give one on each line")
 
@@ -82,10 +85,12 @@ def _object(text: str, place: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _adapter(value: dict[str, Any], place: str) -> str:
-    found = value.get("adapter", "")
-    if not isinstance(found, str) or ("adapter" in value and not found):
-        raise DataError(f"{place}: adapter is no name; leave it out for the first adapter")
+def _name(value: dict[str, Any], key: str, place: str) -> str:
+    """The adapter or the task that a line names."""
+    found = value.get(key, "")
+    if not isinstance(found, str) or (key in value and not found):
+        otherwise = "the first adapter" if key == "adapter" else "that of --task"
+        raise DataError(f"{place}: {key} is no name; leave it out for {otherwise}")
     return found
 
 

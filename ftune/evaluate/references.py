@@ -19,13 +19,14 @@ class Grouped:
 
 
 def group_references(prompts: Sequence[Prompt]) -> Grouped:
-    """Joins prompts with the same tokens; each keeps the place and row of its first occurrence.
+    """Joins prompts with the same tokens and task; each keeps the place and row of
+    its first occurrence.
 
     References are joined in order and kept where they repeat, as published scorers do.
     """
-    places: dict[tuple[int, ...], list[int]] = {}
+    places: dict[tuple[object, ...], list[int]] = {}
     for place, prompt in enumerate(prompts):
-        places.setdefault(tuple(prompt.ids), []).append(place)
+        places.setdefault((prompt.task, *prompt.ids), []).append(place)
     joined = tuple(
         replace(
             prompts[members[0]],

@@ -33,8 +33,20 @@ class Line:
 
 def needs(chosen: Sequence[Chosen]) -> frozenset[str]:
     """What the chosen metrics are computed from: "text" (answers and references), "answers",
-    "likelihood", or nothing."""
+    "likelihood", "choices", or nothing."""
     return frozenset(METRICS.load(metric.name).NEEDS for metric in chosen)
+
+
+def check(chosen: Sequence[Chosen]) -> None:
+    """Refuses metrics that could only fail when all is done: those with a ``check`` of their own.
+
+    Raises:
+        FtuneError: what a metric needs is not there.
+    """
+    for metric in chosen:
+        own = getattr(METRICS.load(metric.name), "check", None)
+        if own is not None:
+            own(metric.config)
 
 
 def score_all(chosen: Sequence[Chosen], predictions: Sequence[Prediction]) -> list[Metric]:

@@ -79,6 +79,8 @@ def _parts(batch: Batch, vocabulary: int) -> Iterator[Batch]:
 def _cut(batch: Batch, rows: slice) -> Batch:
     """Some rows of a batch."""
     tensors = {name: getattr(batch, name)[rows] for name in TENSORS}
+    if batch.tasks is not None:
+        tensors["tasks"] = batch.tasks[rows]
     count = int((tensors["labels"][:, 1:] != -100).sum())
     kept = batch.rows[rows]
     return replace(batch, **tensors, rows=kept, count=count, examples=len(kept))
@@ -113,7 +115,7 @@ def _row_losses(model: Any, batch: Batch, target_logits: TargetLogits) -> list[R
     import torch
 
     device = model.get_input_embeddings().weight.device
-    batch = replace(batch, **{name: getattr(batch, name).to(device) for name in TENSORS})
+    batch = batch.to(device)
     logits, ids = target_logits(model, batch)
     of_row = (batch.labels[:, 1:] != -100).nonzero()[:, 0]
     parts = zip(logits.split(CHUNK), ids.split(CHUNK), strict=True)

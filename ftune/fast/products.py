@@ -58,6 +58,11 @@ def choose() -> Products:
     return Products(onednn=True)
 
 
+def slow_dropout() -> bool:
+    """Whether torch draws what dropout keeps one by one: on all processors but Intel's."""
+    return _vendor() != INTEL
+
+
 def _vendor() -> str:
     """The processor's maker as Linux names it, or nothing."""
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from ftune import environment
 from ftune.fast import (
     allocation,
     compiled,
+    drawing,
+    encoder,
     gated,
     linear,
     lora,
@@ -67,6 +70,10 @@ def quick(model: Any, compile_layers: bool = False) -> Iterator[Paths]:
             module.forward = forward  # type: ignore[method-assign]
             replaced.append(module)
             counts[kind] = counts.get(kind, 0) + 1
+        for kind, module, forward in _encoders(model, counts):
+            module.forward = forward  # type: ignore[method-assign]
+            replaced.append(module)
+            counts[kind] = counts.get(kind, 0) + 1
         for module, forward in _again(model):
             module.forward = forward  # type: ignore[method-assign]
             replaced.append(module)
@@ -99,6 +106,41 @@ def _found(
             tried, module, forward, _input_width(module.gate_proj)
         ):
             yield "gated", module, forward
+        elif (forward := encoder.attention_of(module)) and _same(
+            tried, module, forward, encoder.width(module), encoder.both(module)
+        ):
+            yield "attention", module, forward
+
+
+def _encoders(
+    model: Any, counts: dict[str, int]
+) -> Iterator[tuple[str, torch.nn.Module, Callable[..., Any]]]:
+    """What is known of encoders alone, where the attention of one was taken."""
+    if not counts.get("attention"):
+        return
+    if products.slow_dropout():
+        # An adapter's own draws as PEFT has it; that of a taken attention is drawn there.
+        others = [m for m in model.modules() if lora.known(m) or encoder.known(m)]
+        adapters = {id(x) for m in others for x in m.modules()}
+        for module in _body(model).modules():
+            if "forward" in module.__dict__ or id(module) in adapters:
+                continue
+            if forward := drawing.forward_of(module):
+                yield "dropout", module, forward
+    last = next(reversed(recompute.blocks(model)), None)
+    if last is None or "forward" in last.__dict__ or not trials.reads_the_first(model, last):
+        return
+    if first := encoder.first_of(last):
+        if trials.same_logits(model, partial(setattr, last, "forward", first)):
+            yield "first token", last, first
+        else:
+            del last.forward
+
+
+def _body(model: Any) -> Any:
+    """The pre-trained part: what a head drops is drawn as without fast paths."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return getattr(inner, inner.base_model_prefix, inner)
 
 
 def _again(model: Any) -> list[tuple[torch.nn.Module, Callable[..., Any]]]:
@@ -111,7 +153,7 @@ def _again(model: Any) -> list[tuple[torch.nn.Module, Callable[..., Any]]]:
     if not size:
         return []
     return [
-        (module, recompute.forward_of(module, at, len(found), size))
+        (module, recompute.forward_of(module, at, len(found), size, recompute.bound(model)))
         for at, module in enumerate(found)
     ]
 
@@ -121,11 +163,16 @@ def _same(
     module: torch.nn.Module,
     forward: Callable[..., Any],
     width: int,
+    both: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
 ) -> bool:
+    """Whether two forwards of a module, by default its own and this one, are equal when tried."""
     key = (type(module), width, next(module.parameters()).dtype, _settings(module))
     if key not in tried:
         with trials.still(module):
-            tried[key] = trials.same_step(module.forward, forward, module, width)
+            # An attention turns large numbers' last digits into other shares.
+            spreads = (0.1, 1.0) if both else trials.SPREADS
+            pair = both or (module.forward, forward)
+            tried[key] = trials.same_step(*pair, module, width, spreads)
     return tried[key]
 
 

@@ -13,6 +13,8 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 KEPT_BYTES = 150_000_000  # that all blocks together may keep of a batch
+# Where there is no head over a vocabulary, which needs room beside it (docs/decisions/081).
+KEPT_BYTES_ENCODER = 300_000_000
 
 
 def blocks(model: torch.nn.Module) -> list[torch.nn.Module]:
@@ -22,11 +24,19 @@ def blocks(model: torch.nn.Module) -> list[torch.nn.Module]:
     return [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
 
 
-def forward_of(module: Any, number: int, count: int, bytes_a_token: float) -> Callable[..., Any]:
-    """A forward for block ``number`` of ``count``, of which each keeps so much of a token.
+def bound(model: Any) -> int:
+    """Bytes that the blocks of a model may keep."""
+    return KEPT_BYTES_ENCODER if model.get_output_embeddings() is None else KEPT_BYTES
 
-    Kept are the last blocks: backward, they are gone before the first ones are made again. How many
-    follows from the batch's shape alone, so a training that goes on after a stop does the same.
+
+def forward_of(
+    module: Any, number: int, count: int, bytes_a_token: float, most: int
+) -> Callable[..., Any]:
+    """A forward for block ``number`` of ``count``, each of so many bytes a token.
+
+    Kept are the last blocks, ``most`` bytes of them: backward, they are gone before the first ones
+    are made again. How many follows from the batch's shape alone, so a training that goes on after
+    a stop does the same.
     """
     own = module.forward
 
@@ -39,7 +49,7 @@ def forward_of(module: Any, number: int, count: int, bytes_a_token: float) -> Ca
         if cached or done or not torch.is_grad_enabled() or not module.training:
             return own(*args, **options)
         tokens = first.shape[0] * first.shape[1]
-        if number >= count - int(KEPT_BYTES / (bytes_a_token * tokens)):
+        if number >= count - int(most / (bytes_a_token * tokens)):
             return own(*args, **options)
         return checkpoint(own, *args, use_reentrant=False, **options)
 

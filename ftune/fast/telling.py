@@ -14,8 +14,13 @@ WHY_NOT = {
     "linear": "torch's own product is as good here",
     "norm": "no RMSNorm that gave the same when it was tried",
     "gated": "no SiLU gate that gave the same when it was tried",
+    "attention": "no encoder's attention with dropout that gave the same when it was tried",
+    "dropout": "no encoder, or torch draws as fast on this processor",
+    "first token": "no encoder of which behind the last block the first token alone is read",
     "recompute": "not on a CPU, or the model's layers can't be made again",
 }
+
+TRAINED = "more than the head is trained, or reads of a text; or there is one epoch, or too much"
 
 
 def told(model: Any) -> dict[str, str]:
@@ -24,7 +29,13 @@ def told(model: Any) -> dict[str, str]:
         return {"all": "not taken: FTUNE_PLAIN is set"}
     paths = paths_of(model)
     modules = {kind: _modules(paths, kind, why) for kind, why in WHY_NOT.items()}
-    return {**modules, "head": _head(paths), "no padding mask": _mask(paths)}
+    rows = paths.modules.get("frozen body")
+    return {
+        **modules,
+        "frozen body": f"computed once for {rows:,} rows" if rows else f"not taken: {TRAINED}",
+        "head": _head(paths),
+        "no padding mask": _mask(paths),
+    }
 
 
 def _modules(paths: Paths, kind: str, why: str) -> str:

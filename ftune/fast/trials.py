@@ -13,7 +13,11 @@ SPREADS = (1.0, 30.0)  # of the inputs tried: a bound or a cap shows with large 
 
 
 def same_step(
-    own: Callable[..., Any], fast: Callable[..., Any], module: torch.nn.Module, width: int
+    own: Callable[..., Any],
+    fast: Callable[..., Any],
+    module: torch.nn.Module,
+    width: int,
+    spreads: tuple[float, ...] = SPREADS,
 ) -> bool:
     """Whether two forwards of a module give equal outputs and input gradients, to rounding.
 
@@ -22,7 +26,7 @@ def same_step(
     weight = next(module.parameters())
     kind = weight.dtype if weight.is_floating_point() else torch.float32  # else it is quantized
     draw = torch.Generator().manual_seed(0)
-    for spread in SPREADS:
+    for spread in spreads:
         x = torch.randn(2, 3, width, generator=draw) * spread
         given = torch.randn(2, 3, width, generator=draw)
         tried = []
@@ -91,6 +95,83 @@ def ignores_what_follows(model: Any) -> bool:
         return False
     seen = [t[:, -LENGTH:][real] for t in tried if t is not None]
     return all(alike(one, seen[0]) for one in seen)
+
+
+def reads_the_first(model: Any, block: torch.nn.Module) -> bool:
+    """Whether the logits, one line of them a text, follow from a block's first position alone.
+
+    Their gradient says so: it is nothing at all other positions, and something at the first.
+    """
+    given: list[torch.Tensor] = []
+
+    def cut(_: Any, __: Any, out: Any) -> Any:
+        if isinstance(out, torch.Tensor):
+            given.append(out.detach().requires_grad_())
+            return given[-1]
+        return out
+
+    handle = block.register_forward_hook(cut)
+    try:
+        with torch.enable_grad():
+            logits = _run(model, _lines(model), None)
+    finally:
+        handle.remove()
+    if logits is None or logits.shape[:-1] != (2,) or len(given) != 1 or not logits.requires_grad:
+        return False
+    weights = torch.arange(1.0, logits.numel() + 1, device=logits.device).view(logits.shape)
+    (gradient,) = torch.autograd.grad(logits, given[0], weights.to(logits.dtype), allow_unused=True)
+    if gradient is None or gradient.dim() != 3:
+        return False
+    return bool(gradient[:, 0].any(-1).all()) and not bool(gradient[:, 1:].any())
+
+
+def fields_read(model: Any, body: torch.nn.Module) -> dict[str, bool] | None:
+    """What the head reads of the body's output: of each field whether it is read.
+
+    None where it reads more of a text than one line of numbers: the pooled one or its first token.
+    """
+    given: dict[str, torch.Tensor] = {}
+
+    def cut(_: Any, __: Any, out: Any) -> Any:
+        for name, value in out.items():
+            if isinstance(value, torch.Tensor):
+                out[name] = given[name] = value.detach().requires_grad_()
+        return out
+
+    handle = body.register_forward_hook(cut)
+    try:
+        with torch.enable_grad():
+            logits = _run(model, _lines(model), None)
+    except AttributeError:  # not an output with names
+        return None
+    finally:
+        handle.remove()
+    if logits is None or logits.shape[:-1] != (2,) or not given:
+        return None
+    weights = torch.arange(1.0, logits.numel() + 1, device=logits.device).view(logits.shape)
+    asked = torch.autograd.grad(
+        logits, list(given.values()), weights.to(logits.dtype), allow_unused=True
+    )
+    found = {}
+    for name, gradient in zip(given, asked, strict=True):
+        found[name] = gradient is not None and bool(gradient.any())
+        if found[name] and (given[name].shape[0] != 2 or gradient.dim() not in (2, 3)):
+            return None
+        if found[name] and gradient.dim() == 3 and bool(gradient[:, 1:].any()):
+            return None
+    return found if any(found.values()) else None
+
+
+@torch.no_grad()
+def same_logits(model: Any, change: Callable[[], Any]) -> bool:
+    """Whether a change leaves the logits of two lines, one of them padded, as they are."""
+    lines = _lines(model)
+    mask = torch.ones_like(lines)
+    mask[1, LENGTH - PADDED :] = 0
+    before = _run(model, lines, mask)
+    change()
+    after = _run(model, lines, mask)
+    return before is not None and after is not None and alike(after, before)
 
 
 def bytes_kept(model: Any) -> float:

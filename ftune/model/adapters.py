@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ftune.errors import ModelError, RunError
-from ftune.model import deltas, heads, manifest, soundness, weights
+from ftune.model import deltas, heads, manifest, multitask, soundness, weights
 from ftune.model.attaching import is_peft, nothing_compiled
 from ftune.model.loading import Loaded, read
 from ftune.model.quiet import quiet
@@ -64,7 +64,7 @@ def save(
             tokenizer.save_pretrained(str(part))
         for path in beside:
             shutil.copyfile(path, part / path.name)
-        manifest.write(part, method, base)
+        manifest.write(part, method, base, getattr(model, multitask.MARK, ()))
 
 
 def load(
@@ -95,6 +95,8 @@ def load(
     _check_weights(folder)
     model = _empty(base, folder, trainable)
     _fill(model, folder)
+    if tasks := (told or {}).get("tasks"):
+        multitask.mark(model, tasks)
     if not trainable:
         model.requires_grad_(False)  # PEFT leaves a soft prompt trainable
     return model.train(trainable)
@@ -181,8 +183,8 @@ def _config(model: Any, folder: Path, trainable: bool) -> Any:
             f"{folder / CONFIG}: was trained for {plain['task_type']}, and the recipe's objective "
             f"is for {task or heads.task_of(model).kind}; take the recipe that it was trained with"
         )
-    if plain.get("init_lora_weights") == "loftq":  # it is filled from the file, as any other
-        plain["init_lora_weights"] = True
+    if plain.get("init_lora_weights") in ("loftq", "eva"):  # filled from the file, as any other
+        plain |= {"init_lora_weights": True, "eva_config": None}
     # Both would run or open something that the file names.
     if plain.get("megatron_config") or plain.get("init_lora_weights", True) not in STARTS:
         raise ModelError(
@@ -195,9 +197,11 @@ def _config(model: Any, folder: Path, trainable: bool) -> Any:
             "go on from them; train again, or from a checkpoint of the run"
         )
     plain |= {"inference_mode": not trainable}
-    if plain["peft_type"] == "PROMPT_TUNING":
+    if plain["peft_type"] in ("PROMPT_TUNING", multitask.KIND):
         plain |= {"prompt_tuning_init": "RANDOM", "tokenizer_name_or_path": None}
         plain |= {"prompt_tuning_init_text": None, "tokenizer_kwargs": None}
+    if plain["peft_type"] == multitask.KIND:
+        plain |= {"prompt_tuning_init_state_dict_path": None}
     try:
         with quiet():
             config = kind.from_peft_type(**kind.check_kwargs(**plain))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ftune.errors import ModelError
-from ftune.model import heads, sizes, vocabulary
+from ftune.model import heads, sizes, soft, vocabulary
 from ftune.model.quiet import quiet
 
 # Starts of LoRA that move parts of the base's own weights into the adapter.
@@ -24,9 +24,14 @@ def keeps_base(model: Any) -> bool:
     """Whether ``model`` is the untouched base while its adapter is disabled.
 
     A fully trained model isn't, nor are adapters that start with parts of the base's own weights.
+    PEFT can't disable virtual tokens before a model that doesn't generate.
     """
-    return is_peft(model) and not any(
+    if not is_peft(model):
+        return False
+    generates = hasattr(model, "prepare_inputs_for_generation")
+    return not any(
         str(getattr(config, "init_lora_weights", "")).startswith(STARTS_WITHIN)
+        or (config.is_prompt_learning and not generates)
         for config in model.peft_config.values()
     )
 
@@ -40,8 +45,7 @@ def attach(model: Any, config: Any) -> Any:
     from peft import get_peft_model
 
     config.task_type = heads.peft_task(model)
-    if config.task_type != "CAUSAL_LM":
-        _check_virtual(model, config)
+    soft.fit(model, config)
     if head := heads.head_modules(model):
         _add_head(config, head)
     try:
@@ -53,34 +57,6 @@ def attach(model: Any, config: Any) -> Any:
     if not sizes.count(tuned).trainable:
         raise ModelError("tune: nothing would be trained with these settings")
     return tuned
-
-
-def _check_virtual(model: Any, config: Any) -> None:
-    """Refuses virtual tokens where they would be misread behind another head than an LM's.
-
-    Raises:
-        ModelError: PEFT has no place for them, or the head would look at padding.
-    """
-    if not config.is_prompt_learning:
-        return
-    named = str(config.peft_type).rpartition(".")[2].lower()
-    if config.task_type == "SEQ_2_SEQ_LM":
-        raise ModelError(
-            f"tune.method: {named} puts virtual tokens before one text, and an encoder-decoder "
-            "reads two; take lora"
-        )
-    if config.task_type is None:
-        raise ModelError(
-            f"tune.method: PEFT puts no virtual tokens ({named}) before several choices; take lora"
-        )
-    # transformers finds the last token of a line by its id, and embeddings have none.
-    embedded = named != "prefix_tuning"
-    if embedded and config.task_type == "SEQ_CLS" and hasattr(model, "score"):
-        raise ModelError(
-            f"tune.method: {named} hands {type(model).__name__} embeddings instead of ids, in "
-            "which it can't find a text's last token and would read padding; take lora, or "
-            "prefix_tuning"
-        )
 
 
 def _add_head(config: Any, head: tuple[str, ...]) -> None:
@@ -197,3 +173,13 @@ def quantized_bits(model: Any) -> int | None:
     if getattr(model, "is_loaded_in_4bit", False):
         return 4
     return 8 if getattr(model, "is_loaded_in_8bit", False) else None
+
+
+def refuse_quantized(model: Any, method: str, few: tuple[int, ...]) -> None:
+    """Raises ModelError where the base has as few bits: PEFT's ``method`` reads its weights as
+    plain numbers of the layer's shape, which packed ones are not."""
+    if (bits := quantized_bits(model)) in few:
+        raise ModelError(
+            f"tune.method: {method} computes with the weights themselves, and those of a base in "
+            f"{bits} bits are packed; leave out model.quantization, or take lora"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ftune.errors import ModelError
-from ftune.model import adapters, attaching, chosen, deltas
+from ftune.model import adapters, attaching, chosen, deltas, multitask
 from ftune.model.loading import Loaded
 from ftune.model.quiet import quiet
 
@@ -22,6 +22,7 @@ class Change:
     """A weight that training changed: ``change`` and ``weight`` are Frobenius norms.
 
     ``trained`` counts the trained numbers behind it, and ``layer`` is None outside of all layers.
+    ``rank`` is that of its LoRA matrices, None without them.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Change:
     trained: int
     change: float
     weight: float
+    rank: int | None = None
 
     @property
     def relative(self) -> float:
@@ -124,7 +126,8 @@ def _of_layer(name: str, module: Any, adapter: str, own: dict[str, Any]) -> Iter
     for key, after in module.get_base_layer().named_parameters():
         first = own.get(f"{name}.{key}", before[key])
         if key == "weight" or not torch.equal(after, first):
-            yield _change(f"{name}.{key}", after, first, trained)
+            rank = getattr(module, "r", {}).get(adapter) if key == "weight" else None
+            yield replace(_change(f"{name}.{key}", after, first, trained), rank=rank)
 
 
 def _change(name: str, after: Any, before: Any, trained: int) -> Change:
@@ -165,7 +168,7 @@ def changes_base(folder: Path) -> bool:
 
 def prompt_vectors(folder: Path) -> Any:
     """The vectors that a soft prompt puts before the input, float32 of shape (virtual tokens,
-    hidden); None where what was trained is no soft prompt.
+    hidden), of several tasks one after the other; None where what was trained is no soft prompt.
 
     Raises:
         ModelError: its vectors are keys and values, which lie beside no token's embedding.
@@ -182,10 +185,14 @@ def prompt_vectors(folder: Path) -> Any:
             f"{folder}: its vectors are keys and values in each layer's cache, which lie in no "
             "space with the tokens' embeddings; prompt_tuning and p_tuning can be read by tokens"
         )
-    if kind not in ("PROMPT_TUNING", "P_TUNING"):
+    if kind not in ("PROMPT_TUNING", "P_TUNING", multitask.KIND):
         return None
     weights.header(weights.inside(folder, folder / adapters.WEIGHTS))
     found = load_file(folder / adapters.WEIGHTS)
     if "prompt_embeddings" not in found:
         raise ModelError(f"{folder / adapters.WEIGHTS}: holds no prompt_embeddings; copy it again")
-    return found["prompt_embeddings"].float()
+    shared = found["prompt_embeddings"].float()
+    if kind == multitask.KIND:
+        own = found["prefix_task_cols"].float() @ found["prefix_task_rows"].float()
+        return (shared * own).flatten(0, 1)
+    return shared

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,11 @@ def replaced(folder: Path) -> Iterator[Path]:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def write(folder: Path, method: str, base: Mapping[str, Any]) -> None:
-    """Describes all files in ``folder``, and the tensors with their norms (float64, L2)."""
+def write(folder: Path, method: str, base: Mapping[str, Any], tasks: Sequence[str] = ()) -> None:
+    """Describes all files in ``folder``, and the tensors with their norms (float64, L2).
+
+    ``tasks`` are the names of those that the weights know apart, if they do.
+    """
     from safetensors.torch import load_file
 
     tensors = {}
@@ -72,7 +75,7 @@ def write(folder: Path, method: str, base: Mapping[str, Any]) -> None:
         "tensors": tensors,
         "files": atomic.digests(folder, files),
     }
-    atomic.write_json(folder / NAME, told)
+    atomic.write_json(folder / NAME, {**told, "tasks": list(tasks)} if tasks else told)
 
 
 def read(folder: Path) -> dict[str, Any] | None:
@@ -100,6 +103,12 @@ def read(folder: Path) -> dict[str, Any] | None:
     if problems:
         raise ModelError(f"{'; '.join(problems)}; copy the folder again, or train again")
     return told
+
+
+def tasks(folder: Path) -> tuple[str, ...]:
+    """The tasks that the weights in ``folder`` know apart; none where they know none."""
+    told = weights.read_json(folder, NAME) if (folder / NAME).is_file() else {}
+    return tuple(told.get("tasks", ()))
 
 
 def _extra(folder: Path, listed: Mapping[str, Any]) -> list[str]:

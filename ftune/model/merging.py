@@ -175,7 +175,7 @@ def why_not(adapter: Path) -> str:
             "what it learned makes up for a base in 4 bits (init_lora_weights: loftq), and would "
             "be wrong on the full one, into which a merge goes; use it as an adapter"
         )
-    if kind in ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING"):
+    if kind in ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "MULTITASK_PROMPT_TUNING"):
         where = "in each layer's cache" if kind == "PREFIX_TUNING" else "before the input"
         return (
             f"a soft prompt can't be merged: its vectors stand {where} and are "

@@ -27,14 +27,17 @@ def start_ids(model: Any, tokenizer: Any, count: int, text: str) -> Any:
 def start_from(tuned: Any, ids: Any) -> None:
     """Sets the prefix to the keys and values that the base itself has of these tokens.
 
+    Of an encoder-decoder they are those of its decoder, which reads the tokens behind themselves.
     An encoder keeps none: there the prefix is drawn, as narrow as its own new weights.
     """
     import torch
     from peft.tuners.cartridge.utils import initialize_kv_prefix_from_past_key_values
 
     body = tuned.get_base_model().base_model  # the prefix is put before it, outside
+    ids = ids.to(tuned.device)
     with torch.no_grad():
-        cache = body(input_ids=ids.to(tuned.device), use_cache=True).past_key_values
+        cache = body(**_given(tuned, ids), use_cache=True).past_key_values
+    cache = getattr(cache, "self_attention_cache", cache)
     if cache is None:
         spread = getattr(tuned.config, "initializer_range", 0.02)
         for parameter in tuned.prompt_encoder.parameters():
@@ -54,7 +57,7 @@ def checked(tuned: Any, method: str) -> Any:
     ids = torch.arange(4, device=tuned.device)[None]
     try:
         with torch.no_grad():
-            tuned(input_ids=ids, use_cache=False)
+            tuned(**_given(tuned, ids), use_cache=False)
     except Exception as error:
         line = str(error).strip().partition("\n")[0]
         base = type(tuned.get_base_model()).__name__
@@ -63,3 +66,9 @@ def checked(tuned: Any, method: str) -> Any:
             "prompt_tuning or lora"
         ) from error
     return tuned
+
+
+def _given(tuned: Any, ids: Any) -> dict[str, Any]:
+    """The ids as a model takes them: an encoder-decoder reads them twice."""
+    both = {"input_ids": ids}
+    return both | ({"decoder_input_ids": ids} if tuned.config.is_encoder_decoder else {})

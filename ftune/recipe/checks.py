@@ -1,8 +1,7 @@
 """Rules across sections: what would be read past, or can't go together.
 
 A rule is a function that gives problems of a recipe; all in ``RULES``, ``methods.RULES``,
-``objectives.RULES``, ``names.RULES``, ``checks_of_sources.RULES``, ``checks_of_layers.RULES`` and
-``checks_of_evaluation.RULES`` are run.
+``objectives.RULES``, ``names.RULES`` and those of the modules ``checks_of_*`` are run.
 None may ask whether a key was written or left out: a resolved recipe has them all.
 """
 
@@ -16,13 +15,17 @@ from typing import Any
 from ftune.recipe import (
     checks_of_evaluation,
     checks_of_layers,
+    checks_of_sharding,
     checks_of_sources,
+    checks_of_streaming,
+    checks_of_tasks,
     methods,
     names,
     objectives,
 )
 from ftune.recipe.places import KeyPath, Problem, dotted, unread_key
 from ftune.recipe.schema import Quantization, Recipe, Train
+from ftune.recipe.spikes import Spikes
 from ftune.recipe.view import View
 
 # Rules get a Recipe, or a View of one that reads alike.
@@ -43,7 +46,16 @@ def check(
     everything = tuple(Recipe.model_fields)
     rules = [rule for rule in names.RULES if rows_there or rule is not names.sources]
     on_paths: list[Rule] = [partial(rule, folder=folder) for rule in rules]
-    others = (checks_of_evaluation, checks_of_layers, checks_of_sources, methods, objectives)
+    others = (
+        checks_of_evaluation,
+        checks_of_layers,
+        checks_of_sharding,
+        checks_of_sources,
+        checks_of_streaming,
+        checks_of_tasks,
+        methods,
+        objectives,
+    )
     for rule in [*RULES, *(rule for one in others for rule in one.RULES), *on_paths]:
         reads: set[str] = set()
         problems = list(rule(View(recipe, "", everything, reads)))
@@ -81,6 +93,16 @@ def quantization(recipe: Any) -> Iterator[Problem]:
         if key.startswith(other):
             why = f"without {need}; remove it, or set {need}: true instead"
             yield from unread_key((*at, key), getattr(settings, key), field.default, why)
+
+
+def spikes(recipe: Any) -> Iterator[Problem]:
+    """What counts as a spike is only asked where one counts."""
+    train = recipe.train
+    if train.on_spike == "ignore":
+        for key, field in Spikes.model_fields.items():
+            why = "with on_spike: ignore; remove it, or write on_spike: stop or skip"
+            at = ("train", "spikes", key)
+            yield from unread_key(at, getattr(train.spikes, key), field.default, why)
 
 
 def mixture(recipe: Any) -> Iterator[Problem]:
@@ -203,6 +225,7 @@ def texts(recipe: Any) -> Iterator[Problem]:
 RULES: tuple[Rule, ...] = (
     quantization,
     mixture,
+    spikes,
     held_out,
     shares,
     schedule,

@@ -8,7 +8,7 @@ from typing import Any
 from ftune.recipe.harness import Harness
 from ftune.recipe.places import Problem, unread_key
 from ftune.recipe.schema import Evaluate, Generation
-from ftune.registry import METRICS
+from ftune.registry import METRICS, OBJECTIVES
 
 FEWEST_DRAWS = 100  # beyond each end of a 95% interval lie 1 in 40
 
@@ -93,6 +93,31 @@ def retained(recipe: Any) -> Iterator[Problem]:
         )
 
 
+def robustness(recipe: Any) -> Iterator[Problem]:
+    """Perturbed rows stand beside the rows as they are, each kind once."""
+    kinds, at = recipe.evaluate.robustness, ("evaluate", "robustness")
+    if not kinds:
+        return
+    if len(set(kinds)) < len(kinds):
+        yield Problem(at, "evaluate.robustness: names a kind twice; name each once")
+    if not recipe.evaluate.metrics:
+        said = "evaluate.robustness has no effect without evaluate.metrics; add some, or remove it"
+        yield Problem(at, said)
+    if recipe.evaluate.group_references:
+        yield Problem(
+            at,
+            "evaluate.robustness: equal questions are perturbed in different ways, and can't be "
+            "grouped; set evaluate.group_references: false, or remove it",
+        )
+    objective = recipe.train.objective.name
+    if objective and hasattr(OBJECTIVES.load(objective), "KIND"):
+        yield Problem(
+            at,
+            f"evaluate.robustness: is of prompts, and train.objective {objective} has none; remove "
+            "it, or train the labels as text with sft",
+        )
+
+
 def generation(recipe: Any) -> Iterator[Problem]:
     """Sampling keys go with sampling."""
     settings = recipe.evaluate.generation
@@ -110,4 +135,10 @@ def generation(recipe: Any) -> Iterator[Problem]:
         )
 
 
-RULES: tuple[Callable[[Any], Iterator[Problem]], ...] = (metrics, retained, stride, generation)
+RULES: tuple[Callable[[Any], Iterator[Problem]], ...] = (
+    metrics,
+    retained,
+    stride,
+    robustness,
+    generation,
+)

@@ -207,6 +207,14 @@ distributed.mixed_precision ax,TRL | no, bf16 or fp16; the type of the weights i
     bf16 fp16 mixed_precision_training
 distributed.mixed_precision LF | no, bf16 or fp16; the type of the weights is model.dtype
     pure_bf16
+distributed.fsdp ax,TRL,LF | a section, of which {} takes the defaults
+    fsdp_config fsdp_version
+distributed.fsdp.transformer_layer_cls_to_wrap ax,TRL
+    fsdp_transformer_layer_cls_to_wrap
+distributed.fsdp.cpu_offload ax,TRL,tt
+    fsdp_offload_params fsdp_cpu_offload
+distributed.fsdp.reshard_after_forward ax,TRL,tt
+    fsdp_reshard_after_forward
 name LF,TRL
     run_name experiment_name
 runs_dir ax,LF,TRL,tt
@@ -225,7 +233,7 @@ runs_dir ax,LF,TRL,tt
 - TRL,ax | ftune uploads nothing; remove the line
     push_to_hub hub_model_id hub_strategy hub_token hf_use_auth_token hub_private_repo
 - TRL,ax,LF | processes are started by accelerate; remove the line
-    deepspeed fsdp fsdp_config ddp_timeout ddp_find_unused_parameters local_rank world_size
+    deepspeed ddp_timeout ddp_find_unused_parameters local_rank world_size
 - ax,TRL | ftune decides it; remove the line
     tf32
 - TRL,LF | ftune decides it; remove the line

@@ -8,8 +8,12 @@ from typing import Any
 from ftune.recipe.places import KeyPath, Problem
 
 # Soft prompts: virtual tokens stand before each line.
-VIRTUAL = ("prompt_tuning", "prefix_tuning", "p_tuning", "p_tuning_v2")
+VIRTUAL = (
+    "prompt_tuning", "prefix_tuning", "p_tuning", "p_tuning_v2", "multitask_prompt_tuning"
+)  # fmt: skip
 CACHED = ("prefix_tuning", "p_tuning_v2")  # those that are keys and values in a cache
+# What computes with weights as they stand, and in how few bits it can't.
+PACKED = {"loha": "4 bits", "lokr": "4 bits", "hra": "4 or 8 bits"}
 LEARN_TOKENS = ("lora", "qlora", "full", "freeze")  # others leave every embedding as it is
 # Trained in the model's own dtype.
 OWN_WEIGHTS = ("full", "freeze", "importance", "head", "bitfit", "layernorm")
@@ -27,6 +31,12 @@ def quantized(recipe: Any) -> Iterator[Problem]:
         )
     if not settings or not (settings.load_in_4bit or settings.load_in_8bit):
         return
+    if name in PACKED and (settings.load_in_4bit or PACKED[name] == "4 or 8 bits"):
+        yield Problem(
+            at,
+            f"tune.method: {name} computes with the weights themselves, and those of a base in "
+            f"{PACKED[name]} are packed; remove model.quantization, or write method: lora",
+        )
     if name in ("full", "freeze", "importance"):
         which = "every weight" if name == "full" else "weights of the layers"
         yield Problem(
@@ -103,6 +113,14 @@ def keys(recipe: Any) -> Iterator[Problem]:
         yield Problem(
             (*at, "eps"), "tune.eps has no effect without coft; remove it, or set coft: true"
         )
+    if name in ("lora", "qlora") and config.init_lora_weights != "eva":
+        for key, default in (("eva_rho", 2.0), ("eva_batches", 16)):
+            if getattr(config, key) != default:
+                yield Problem(
+                    (*at, key),
+                    f"tune.{key} has no effect without eva; remove it, or set "
+                    "init_lora_weights: eva",
+                )
     if name == "p_tuning" and config.encoder_reparameterization_type == "MLP":
         for key, default in (("encoder_num_layers", 2), ("encoder_dropout", 0.0)):
             if getattr(config, key) != default:

@@ -26,3 +26,6 @@ class Mixture(Section):
     stop: Literal["first_exhausted", "all_exhausted"] = "first_exhausted"
     """Draw until a source has no row left, so that none is repeated; or until all rows are drawn,
     repeating those of sources that run out."""
+    redraw: bool = False
+    """Draw anew for each epoch, those rows first that were drawn least; else every epoch has the
+    rows of the first draw."""

@@ -10,7 +10,7 @@ from ftune.recipe.schema import Data, Evaluate, Generation
 from ftune.registry import FORMATS, METRICS, OBJECTIVES
 
 CONVERSATION = "conversation"  # what formats give, and objectives take, that don't say otherwise
-TEMPLATED = ("template", "system_prompt", "train_on", "packing", "mixture")
+TEMPLATED = ("template", "system_prompt", "train_on", "packing")
 GENERATED = ("suites", "retain", "stride", "group_references")
 
 
@@ -56,6 +56,12 @@ def keys(recipe: Any) -> Iterator[Problem]:
         default = Data.model_fields[key].default
         said = why + "reads each text whole and as it is; remove it"
         yield from unread_key(("data", key), getattr(recipe.data, key), default, said)
+    if recipe.data.mixture is not None and recipe.data.mixture.by == "trained_tokens":
+        yield Problem(
+            ("data", "mixture", "by"),
+            f"data.mixture.by: trained_tokens has no meaning with train.objective: {objective}, "
+            "which writes none; write rows",
+        )
     if recipe.data.on_too_long == "truncate_prompt":
         yield Problem(
             ("data", "on_too_long"),
@@ -81,7 +87,7 @@ def keys(recipe: Any) -> Iterator[Problem]:
 def _written(recipe: Any) -> Iterator[Problem]:
     """What an encoder-decoder can't do."""
     why = "with train.objective: seq2seq, whose answers stand in lines of their own; remove it"
-    for key in ("packing", "mixture", "train_on"):
+    for key in ("packing", "train_on"):
         default = Data.model_fields[key].default
         yield from unread_key(("data", key), getattr(recipe.data, key), default, why)
     if recipe.data.on_too_long == "truncate":
@@ -100,7 +106,8 @@ def metrics(recipe: Any) -> Iterator[Problem]:
     """Metrics are of what the objective's answers are."""
     objective = recipe.train.objective.name
     known = objective in OBJECTIVES.names()
-    labelled = known and hasattr(OBJECTIVES.load(objective), "KIND")
+    kind = getattr(OBJECTIVES.load(objective), "KIND", "causal_lm") if known else "causal_lm"
+    labelled = kind not in ("causal_lm", "seq2seq_lm")
     for i, metric in enumerate(recipe.evaluate.metrics):
         if metric.name not in METRICS.names():
             continue
@@ -113,7 +120,7 @@ def metrics(recipe: Any) -> Iterator[Problem]:
                 f"evaluate.metrics[{i}]: {metric.name} is a figure of train.objective: "
                 f"{' or '.join(wanted)}, and the recipe's is {objective}; take another",
             )
-        elif labelled and module.NEEDS == "likelihood":
+        elif labelled and module.NEEDS in ("likelihood", "choices"):
             yield Problem(
                 at,
                 f"evaluate.metrics[{i}]: {metric.name} is of the likelihood of text, and "

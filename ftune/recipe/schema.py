@@ -6,23 +6,19 @@ schema are made from this file and from the ``Config`` of each extension.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from ftune.recipe.base import Chosen, Section
-from ftune.recipe.few_shot import FewShot
+from ftune.recipe.bounds import Count, Positive, Rate, Resamples, Seed, Share, Values
+from ftune.recipe.distributed import Distributed
 from ftune.recipe.harness import Harness
 from ftune.recipe.layerwise import SlantedTriangular, Unfreezing
 from ftune.recipe.mixture import Mixture
-
-Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every random generator takes
-Resamples = Annotated[int, Field(ge=0, le=1_000_000)]
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
-Rate = Annotated[float, Field(ge=0.0)]
-Values = Annotated[tuple[Any, ...], Field(min_length=1)]
+from ftune.recipe.source import Source
+from ftune.recipe.spikes import Spikes
+from ftune.recipe.streaming import Streaming
 
 
 class Quantization(Section):
@@ -64,29 +60,6 @@ class Model(Section):
     """Tokens to add to the vocabulary; their embeddings are trained and saved with the adapter."""
 
 
-class Source(Section):
-    """One file or hub data set."""
-
-    path: Annotated[str, Field(min_length=1)]
-    """A file (jsonl, json, csv, tsv, parquet, txt, each also .gz) or a hub id ``owner/name``.
-    A relative path starts at the recipe's folder; ``ftune:`` starts at what ships with ftune."""
-    format: Chosen
-    """The shape of a row; see the formats."""
-    split: Annotated[str, Field(min_length=1)] = "train"
-    """Split of a hub data set; a file has none, and takes no other value."""
-    subset: str | None = None
-    """Configuration of a hub data set, where it has several."""
-    revision: str | None = None
-    """Commit, tag or branch of a hub data set."""
-    weight: Annotated[float, Field(gt=0.0, le=1000.0)] = 1.0
-    """How often each row is seen in an epoch: 2 is twice, 0.5 is a drawn half of the rows. With
-    ``data.mixture`` it multiplies the source's share instead."""
-    max_rows: Positive | None = None
-    """Read only the first rows."""
-    few_shot: FewShot | None = None
-    """Solved examples before each question; leave out for none."""
-
-
 class Data(Section):
     """What is trained on, and how rows become tokens."""
 
@@ -94,6 +67,9 @@ class Data(Section):
     """Sources of training rows."""
     mixture: Mixture | None = None
     """The share of each training source; leave out to take all rows, each by its weight."""
+    streaming: Streaming | None = None
+    """Form rows while training, for data that are larger than the disk or have no end; leave out to
+    form all of them before."""
     eval: tuple[Source, ...] | Share = ()
     """Held-out rows for the loss during training: sources, or a share of the training rows."""
     test: tuple[Source, ...] | Share = ()
@@ -191,6 +167,11 @@ class Train(Section):
     on_nan: Literal["stop", "skip"] = "stop"
     """A step whose loss or gradient is not finite: stop the run, or leave the step out, count it
     and name its rows; ten in a row stop the run as well."""
+    on_spike: Literal["ignore", "stop", "skip"] = "ignore"
+    """A step whose loss or gradient is finite and a spike: train on it, stop the run, or leave the
+    step out, count it and name its rows; ten in a row stop the run as well."""
+    spikes: Spikes = Spikes()
+    """What counts as one."""
     on_oom: Literal["stop", "shrink"] = "stop"
     """Memory is short in a step: stop the run, or halve the micro-batches from there on and take
     as many more, which gives the same gradient."""
@@ -247,6 +228,13 @@ class Evaluate(Section):
     """How answers are generated."""
     batch_size: Positive = 16
     """Prompts generated at once."""
+    batch_tokens: Positive | None = None
+    """Generate as many prompts at once as are, with their answers and padding, at most so many
+    tokens; null: ``batch_size``."""
+    robustness: tuple[
+        Literal["typos", "casing", "whitespace", "contractions", "expansions"], ...
+    ] = ()
+    """Score the rows with perturbed questions too, once for each kind, and each row's worst."""
     base: bool = True
     """Score the base model too."""
     retain: tuple[Retained, ...] = ()
@@ -259,16 +247,6 @@ class Evaluate(Section):
     bootstrap: Resamples = 1000
     """Draws of rows for each 95% interval, and trials of each test of a difference; 0 for neither,
     else at least 100."""
-
-
-class Distributed(Section):
-    """Several processes, through accelerate."""
-
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    """Autocast for the forward pass."""
-    timeout_seconds: Annotated[float, Field(ge=1.0, le=86_400.0)] = 600.0
-    """Longest wait of one process for the others in training; then the run ends, and one that
-    hangs is named. Saving a checkpoint must take less."""
 
 
 class Recipe(Section):

@@ -23,9 +23,13 @@ COSMETIC = frozenset(
         "train.on_nan",  # what comes after a step that is no number; a run may go on with another
         "train.on_oom",  # the same gradient, in smaller parts
         "distributed.timeout_seconds",  # when processes give each other up
+        "distributed.fsdp",  # who holds what; the types that it computes in count by themselves
         "train.grace_seconds",  # when a run that was asked to stop ends
     }
 )
+
+# Keys that count in a fingerprint only as a stage's ``identity`` tells them.
+TOLD = frozenset({"train.on_spike", "train.spikes"})
 
 
 class View:
@@ -148,4 +152,4 @@ def _less_cosmetic(value: Any, prefix: str) -> Any:
     if not isinstance(value, dict):
         return value
     pairs = ((f"{prefix}.{k}", k, v) for k, v in value.items())
-    return {k: _less_cosmetic(v, key) for key, k, v in pairs if key not in COSMETIC}
+    return {k: _less_cosmetic(v, key) for key, k, v in pairs if key not in COSMETIC | TOLD}

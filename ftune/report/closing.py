@@ -13,7 +13,8 @@ def next_steps(run: Gathered) -> tuple[tuple[str, str], ...]:
     folder = shlex.quote(str(run.folder))
     if run.state != "done":
         return ((f"ftune runs show {folder}", "see how far it came"),)
-    steps = [(f"ftune generate {folder} --chat", "talk to the tuned model")]
+    task = " --task TASK" * (run.method == "multitask_prompt_tuning")
+    steps = [(f"ftune generate {folder} --chat{task}", "talk to the tuned model")]
     if run.method not in ("full", "", *VIRTUAL):  # those have nothing to merge
         steps.append((f"ftune merge {folder}", "put the adapter into the base model"))
     steps.append((f"ftune runs show {folder}", "see this again, with samples"))

@@ -27,6 +27,10 @@ COSTS = (
     ("train", "adapter_bytes", True),
     ("evaluate", "rows", None),
     ("evaluate", "seconds", True),
+    ("evaluate", "seconds_per_prompt", True),
+    ("evaluate", "generated_tokens_per_second", False),
+    ("evaluate", "prompt_tokens_per_second", False),
+    ("evaluate", "peak_memory_bytes", True),
 )
 
 

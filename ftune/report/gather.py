@@ -41,10 +41,27 @@ class Gathered:
     series: Series
     samples: tuple[Sample, ...]
     problems: tuple[str, ...]  # what could not be read
+    evaluation: bool = False  # of ftune eval alone: nothing was trained
+
+    @property
+    def answers(self) -> Path:
+        """The file of all predictions, which need not be there."""
+        return (self.folder if self.evaluation else self.folder / "evaluate") / "predictions.jsonl"
 
     def figures(self, stage: str) -> Mapping[str, Any]:
         """The figures of a stage; empty if it wrote none."""
         return mapping(self.stages.get(stage, {}).get("figures"))
+
+    @property
+    def counted(self) -> Mapping[str, Any]:
+        """The figures of the stage format; of a stream with the rows that were read in training,
+        of which format had the first ones only."""
+        found = self.figures("format")
+        stream = mapping(self.figures("train").get("stream"))
+        if not stream.get("ledger"):
+            return found
+        ledger = {**mapping(found.get("ledger")), "train": stream["ledger"]}
+        return {**found, "ledger": ledger, "totals": {}}
 
     @property
     def scores(self) -> tuple[Score, ...]:
@@ -72,6 +89,24 @@ class Gathered:
         """Keys that were written into the recipe and did nothing, each with the reason."""
         found = map(mapping, items(self.facts.get("unread")))
         return tuple((text(one.get("key")), text(one.get("why"))) for one in found)
+
+
+def about(run: Gathered) -> list[tuple[str, str]]:
+    """What a run or an evaluation was of, as names and words; what isn't known is empty."""
+    model = text(mapping(run.recipe.get("model")).get("name_or_path"))
+    if not run.evaluation:
+        return [("model", model), ("method", run.method)]
+    scored = text(run.facts.get("model"))
+    base = model if any(score.base is not None for score in run.scores) else ""
+    return [("model", scored), ("compared with", base), ("rows", text(run.facts.get("on")))]
+
+
+def evaluation_settings(run: Gathered) -> str:
+    """The recipe's section evaluate as YAML; empty if it isn't there."""
+    import yaml
+
+    found = mapping(run.recipe.get("evaluate"))
+    return yaml.safe_dump(dict(found), sort_keys=False, allow_unicode=True) if found else ""
 
 
 def gather(folder: Path, whole: bool = True) -> Gathered:

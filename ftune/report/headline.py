@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
+from ftune.report.ending import reason
 from ftune.report.gather import Gathered
-from ftune.report.numbers import duration, signed, value
+from ftune.report.numbers import duration, interval, signed, value
 from ftune.report.scores import Score
-from ftune.report.tolerant import number, text
+from ftune.report.tolerant import number
 from ftune.report.verdict import UNSEEN, UNTESTED
+
+LONGEST = 140  # characters of an error; the pages have all of it elsewhere
 
 # What is said of a metric's verdict if it is the only one, and if it is one of several.
 ALONE = {
@@ -32,8 +35,10 @@ AMONG = {
 def headline(run: Gathered) -> str:
     """One sentence; it claims no more than the files of the run say."""
     if run.state == "failed":
-        reason = text(run.facts.get("error")).partition("\n")[0]
-        return f"The run failed{_after(run)}: {reason or 'run.json does not say why'}"
+        why = reason(run).partition("\n")[0]
+        if len(why) > LONGEST:
+            why = f"{why[:LONGEST].rstrip()} …"
+        return f"The run failed{_after(run)}: {why or 'run.json does not say why'}"
     if run.state in {"interrupted", "killed"}:
         how = "was interrupted" if run.state == "interrupted" else "ended without a word (killed?)"
         return f"The run {how}{_after(run)}; the same command goes on from where it was."
@@ -52,6 +57,9 @@ def _evaluated(run: Gathered) -> str:
     where = f" on {value(rows)} test rows" if rows else ""
     if main.change is None:
         figure = main.tuned if main.tuned is not None else main.base
+        if run.evaluation:
+            sure = f" (95%: {interval(main.tuned_interval)})" if main.tuned_interval else ""
+            return f"{main.name} is {value(figure)}{sure}{where}."
         return f"{main.name} is {value(figure)}{where}; there is nothing to compare it with."
     return f"{_moved(main)}{where}; {_verdict([s for s in scores if s.change is not None])}."
 

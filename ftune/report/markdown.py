@@ -7,7 +7,11 @@ from datetime import UTC
 from typing import Any
 
 from ftune.report import numbers
-from ftune.report.gather import Gathered
+from ftune.report.asking import asked
+from ftune.report.ending import HEADS as STAGES
+from ftune.report.ending import ending
+from ftune.report.forgetting import kept
+from ftune.report.gather import Gathered, about, evaluation_settings
 from ftune.report.headline import headline
 from ftune.report.layers import HEAD as LAYERS
 from ftune.report.layers import layer_rows
@@ -29,8 +33,10 @@ def run_page(run: Gathered, picture: bool) -> str:
         f"# {cell(run.name)} · {cell(run.id)}",
         f"**{cell(headline(run))}**",
         _facts(run),
+        _ending(run),
         _warnings(run.warnings),
         _before_and_after(run),
+        _asking(run),
         _training(run, picture),
         _ledger(run),
         _predictions(run.samples),
@@ -53,18 +59,31 @@ def stage_page(report: Mapping[str, Any]) -> str:
 
 def _facts(run: Gathered) -> str:
     started = moment(run.facts)
-    model = text(mapping(run.recipe.get("model")).get("name_or_path"))
     command = run.facts.get("command")
     words = " ".join(map(text, items(command))) or text(command)
     rows = [
         ("state", cell(run.state)),
         ("started", f"{started.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if started else ""),
         ("took", numbers.duration(number(run.facts.get("seconds")))),
-        ("model", code(model)),
-        ("method", code(run.method)),
+        *((name, code(said)) for name, said in about(run)),
         ("command", code(words)),
     ]
     return table(("", ""), [row for row in rows if row[1] not in ("", numbers.ABSENT)])
+
+
+def _ending(run: Gathered) -> str:
+    found = ending(run)
+    if found is None:
+        return ""
+    rows = [[cell(each) for each in row] for row in found.stages]
+    parts = [
+        "## How it ended, and how to go on",
+        block(found.error) if found.error else "",
+        table(STAGES, rows, right=(2,)),
+        *(cell(line) for line in found.advice),
+        block(found.command) if found.command else "",
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _warnings(lines: tuple[str, ...]) -> str:
@@ -78,7 +97,12 @@ def _before_and_after(run: Gathered) -> str:
         return ""
     head = ("metric", "before", INTERVAL, "after", INTERVAL, "change", "p", "", "signature")
     rows = [_score(score) for score in run.scores]
-    return "## Before and after\n\n" + table(head, rows, right=range(1, 7)) + _how_sure(run)
+    if run.evaluation and all(score.base is None for score in run.scores):
+        alone = [(row[0], row[3], row[4], row[8]) for row in rows]
+        made = table(("metric", "figure", INTERVAL, "signature"), alone, right=(1, 2))
+        return "## Figures\n\n" + made + _how_sure(run)
+    lines = "".join(f"\n\n{cell(line)}" for line in kept(run))
+    return "## Before and after\n\n" + table(head, rows, right=range(1, 7)) + _how_sure(run) + lines
 
 
 def _how_sure(run: Gathered) -> str:
@@ -109,6 +133,15 @@ def _score(score: Score) -> tuple[str, ...]:
     )
 
 
+def _asking(run: Gathered) -> str:
+    found = asked(run)
+    if found is None:
+        return ""
+    rows = [[cell(each) for each in row] for row in found.rows]
+    made = table([cell(head) for head in found.heads], rows, right=range(1, len(found.heads)))
+    return f"## What asking costs\n\n{made}"
+
+
 def _training(run: Gathered, picture: bool) -> str:
     found = parting(run.series)
     parts = [
@@ -132,13 +165,13 @@ def _figures(figures: Mapping[str, Any]) -> str:
 
 
 def _ledger(run: Gathered) -> str:
-    found = ledger_table(run.figures("format"))
+    found = ledger_table(run.counted)
     parts = []
     if found.rows:
         heads = [cell(head) for head in found.heads]
         rows = [[cell(each) for each in row] for row in found.rows]
         parts.append(table(heads, rows, right=range(2, len(heads))))
-    wrote = [[cell(each) for each in row] for row in template_rows(run.figures("format"))]
+    wrote = [[cell(each) for each in row] for row in template_rows(run.counted)]
     if wrote:
         parts.append(table(TEMPLATES, wrote, right=(3,)))
     if (run.folder / "format" / "preview.md").is_file():
@@ -173,7 +206,10 @@ def _recipe(run: Gathered) -> str:
     if not run.recipe:
         return ""
     yaml = block(text(path.read_text(encoding="utf-8", errors="replace")), "yaml")
-    return "## Recipe\n\n" + folded("recipe.resolved.yaml, with every default", yaml)
+    whole = folded("recipe.resolved.yaml, with every default", yaml)
+    if run.evaluation and (settings := evaluation_settings(run)):
+        return f"## Settings\n\n{block(settings, 'yaml')}\n\n{whole}"
+    return f"## Recipe\n\n{whole}"
 
 
 def _environment(run: Gathered) -> str:

@@ -1,8 +1,9 @@
-"""What a sweep writes: sweep.json for programs, sweep.md to read, sweep.png to look at."""
+"""What a sweep writes: sweep.json for programs, sweep.html and sweep.md to read, sweep.png."""
 
 from __future__ import annotations
 
 from ftune.report import tables
+from ftune.report.html.sweep_page import sweep_page
 from ftune.report.sweep import Swept, headline, heads, row
 from ftune.report.sweep_picture import draw_sweep
 from ftune.run import atomic
@@ -18,6 +19,7 @@ def write_sweep(found: Swept, picture: bool) -> None:
     drawn = draw_sweep(found, path) if picture else path.is_file()
     atomic.write_json(found.folder / "sweep.json", found.to_plain())
     atomic.write_text(found.folder / "sweep.md", page(found, drawn))
+    atomic.write_text(found.folder / "sweep.html", sweep_page(found))
 
 
 def page(found: Swept, picture: bool) -> str:

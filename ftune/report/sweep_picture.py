@@ -10,6 +10,7 @@ from ftune.report.curves import DPI, EVAL, GRID, INK, QUIET, TRAIN
 from ftune.report.numbers import value
 from ftune.report.scores import Score
 from ftune.report.sweep import Spot, Swept, shown
+from ftune.report.sweep_values import is_numeric, values_of
 from ftune.run import atomic
 
 COLOURS = (TRAIN, EVAL, "#3f8f5b", "#8b5fbf", "#b8860b", "#c2416b", "#2b8c9e", "#6b7280")
@@ -47,23 +48,6 @@ def draw_sweep(found: Swept, path: Path) -> bool:
 
 def _figure(kind: Any, width: float, height: float) -> Any:
     return kind(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
-
-
-def values_of(found: Swept, key: str) -> list[Any]:
-    """The values of a key, each once, in their order."""
-    listed: list[Any] = []
-    for spot in found.spots:
-        if spot.values[key] not in listed:
-            listed.append(spot.values[key])
-    return listed
-
-
-def is_numeric(found: Swept, key: str) -> bool:
-    """Whether the key has two values or more, and all are numbers."""
-    listed = values_of(found, key)
-    return len(listed) > 1 and all(
-        isinstance(each, int | float) and not isinstance(each, bool) for each in listed
-    )
 
 
 def _words(text: str) -> str:

@@ -10,7 +10,11 @@ from ftune.report.numbers import size, value
 from ftune.report.tradeoffs import COSTS, Tradeoffs
 from ftune.run import atomic
 
-UNITS = {"trainable": "parameters", "training time": "seconds"}  # the others are bytes
+UNITS = {
+    "trainable": "parameters",
+    "training time": "seconds",
+    "time per prompt": "seconds",
+}  # the others are bytes
 
 
 def drawable(found: Tradeoffs) -> list[str]:

@@ -9,17 +9,17 @@ import threading
 from ftune import environment
 
 
-def watch() -> None:
-    """Listens to the parent in a thread; does nothing in a process that ``launching`` didn't start.
+def watch(stream: int = 0) -> None:
+    """Listens to the parent in a thread; does nothing in a process that ftune didn't start.
 
-    Standard input is a pipe into which nothing is written: it ends when the parent does, however
-    that came.
+    ``stream``, which is standard input or was, is a pipe into which nothing is written: it ends
+    when the parent does, however that came.
     """
     if environment.launched():
-        threading.Thread(target=_listen, daemon=True).start()
+        threading.Thread(target=_listen, args=(stream,), daemon=True).start()
 
 
-def _listen() -> None:
-    while os.read(0, 1):
+def _listen(stream: int) -> None:
+    while os.read(stream, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

@@ -6,13 +6,18 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from ftune import environment
+
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 if hasattr(signal, "SIGHUP"):  # not on Windows
     CODES[signal.SIGHUP] = 129
+
+ECHO = 5.0  # seconds
 
 
 class StopFlag:
@@ -29,6 +34,26 @@ class StopFlag:
         return self.code is not None
 
 
+class Echoes:
+    """Tells a signal that comes once more, from a second sender.
+
+    Where a launcher started this process, SLURM signals both, and the launcher hands it on.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[int, float] = {}
+
+    def __call__(self, number: int) -> bool:
+        """Whether it is one; called once for each signal."""
+        if number == signal.SIGINT or environment.processes()[1] == 1:
+            return False
+        now = time.monotonic()
+        if number not in self._first:
+            self._first[number] = now
+            return False
+        return now - self._first[number] < ECHO
+
+
 @contextmanager
 def stop_flag(grace: float | None = None) -> Iterator[StopFlag]:
     """Turns the first such signal into a flag; a second one ends the process at once.
@@ -39,10 +64,12 @@ def stop_flag(grace: float | None = None) -> Iterator[StopFlag]:
     flag = StopFlag()
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if flag:
+        echo = echoes(number)
+        if flag and not echo:
             os._exit(CODES[signal.Signals(number)])
-        flag.code = CODES[signal.Signals(number)]
+        flag.code = flag.code or CODES[signal.Signals(number)]
 
+    echoes = Echoes()
     # What is ignored stays so: that is how nohup keeps a run alive.
     wanted = [s for s in CODES if signal.getsignal(s) is not signal.SIG_IGN]
     before = {s: signal.signal(s, on_signal) for s in wanted}
@@ -81,14 +108,14 @@ def _watched(flag: StopFlag, grace: float | None) -> Iterator[None]:
 
 def _watch(out: int, flag: StopFlag, grace: float | None) -> None:
     """Ends the process at a second signal, or when the grace is over."""
-    asked = 0
+    asked, echoes = 0, Echoes()
     timer: threading.Timer | None = None
     try:
         while True:
             number = os.read(out, 1)[0]
             if number == 0:
                 return
-            if number not in CODES:
+            if number not in CODES or echoes(number):
                 continue
             asked += 1
             code = CODES[signal.Signals(number)]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftune.errors import RunError
+from ftune.report.evaluated import gather_evaluation
 from ftune.report.gather import gather
 from ftune.report.html.page import page
 from ftune.serve.index import index
@@ -27,7 +28,8 @@ ABSENT = "runs serve needs starlette and uvicorn: pip install 'ftune[serve]'"
 
 
 def application(runs_dir: Path) -> Starlette:
-    """The pages of all runs below ``runs_dir``: ``/``, ``/run/NAME/ID`` and ``/state/...``.
+    """The pages of all runs below ``runs_dir``: ``/``, ``/run/NAME/ID`` and ``/state/...``;
+    sweeps and evaluations below ``/runs/``.
 
     Raises:
         RunError: starlette isn't installed.
@@ -46,27 +48,43 @@ def application(runs_dir: Path) -> Starlette:
         return HTMLResponse(text, status, HEADERS)
 
     def home(_: Any) -> HTMLResponse:
-        return answer(index(shelf.runs()))
+        return answer(index(shelf.runs(), shelf.sweeps(), shelf.evaluations()))
+
+    def absent() -> Any:
+        return PlainTextResponse("no such run\n", 404, HEADERS)
+
+    def sweep(request: Any) -> Any:
+        found = shelf.sweeps().get(request.path_params["name"])
+        return absent() if found is None else answer(found.read_text(encoding="utf-8"))
+
+    def report(request: Any) -> Any:
+        name = request.path_params["name"]
+        found = shelf.evaluations().get(name)
+        return run(request) if found is None else answer(page(gather_evaluation(found)))
 
     def run(request: Any) -> Any:
         folder = shelf.runs().get(request.path_params["name"])
         if folder is None:
-            return PlainTextResponse("no such run\n", 404, HEADERS)
+            return absent()
         return answer(page(gather(folder), live=True))
 
     def state(request: Any) -> Any:
         runs = shelf.runs()
         name = request.path_params.get("name")
         if name is not None and name not in runs:
-            return PlainTextResponse("no such run\n", 404, HEADERS)
+            return absent()
         said = shelf.state(runs.values() if name is None else [runs[name]])
         return PlainTextResponse(said, headers=HEADERS)
 
     routes = [
         Route("/", home),
         Route("/run/{name:path}", run),
+        # As files lie in the runs folder, so that the links of a sweep's page lead to its runs.
+        Route("/runs/{name:path}/sweep.html", sweep),
+        Route("/runs/{name:path}/report.html", report),
         Route("/state/", state),
         Route("/state/run/{name:path}", state),
+        Route("/state/runs/{name:path}/report.html", state),
     ]
     guard = Middleware(TrustedHostMiddleware, allowed_hosts=list(NAMES), www_redirect=False)
     return Starlette(routes=routes, middleware=[guard])

@@ -19,13 +19,28 @@ HEADS = ("run", "state", "started", "took", "loss", "", "metrics")
 KINDS = {"done": "good", "failed": "bad", "killed": "bad"}
 
 
-def index(runs: Mapping[str, Path]) -> str:
-    """The page, from the folders of the runs by name/id."""
+def index(
+    runs: Mapping[str, Path], sweeps: Mapping[str, Path], evaluations: Mapping[str, Path]
+) -> str:
+    """The page, from the folders of the runs by name/id, and what else there is by its name."""
     rows = [_row(name, brief(folder), _loss(folder)) for name, folder in runs.items()]
     title = f"{len(rows)} run{'s' * (len(rows) != 1)}"
     top = f'<header><div class="bar"><h1>{title}</h1>{SWITCH}</div></header>'
     listed = table(HEADS, rows, right=(3, 5)) if rows else "<p>None yet. ftune train makes one.</p>"
-    return document("runs", top + section("runs", "Runs", listed), {"charts": []}, live=True)
+    parts = [
+        top,
+        section("runs", "Runs", listed),
+        section("sweeps", "Sweeps", _links(sweeps, "sweep.html")),
+        section("evaluations", "Evaluations", _links(evaluations, "report.html")),
+    ]
+    return document("runs", "".join(parts), {"charts": []}, live=True)
+
+
+def _links(found: Mapping[str, Path], page: str) -> str:
+    lines = "".join(
+        f'<li><a href="/runs/{words(quote(name))}/{page}">{words(name)}</a></li>' for name in found
+    )
+    return f"<ul>{lines}</ul>" if lines else ""
 
 
 def _row(name: str, run: Brief, loss: Points) -> tuple[str, ...]:

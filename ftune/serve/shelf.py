@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ftune.report.evaluated import evaluation_folders
 from ftune.report.finding import run_folders
 from ftune.report.gather import STAGES
 from ftune.report.state import state_of
@@ -34,6 +35,22 @@ class Shelf:
         found = (f for f in run_folders(self.root) if _inside(root, f))
         return {f"{folder.parent.name}/{folder.name}": folder for folder in found}
 
+    def evaluations(self) -> dict[str, Path]:
+        """Those of ``ftune eval``, by name/id/evaluations/id or name/evaluations/id."""
+        root = self.root.resolve()
+        homes = [*self.runs().values(), *self._homes()]
+        found = [e for home in homes for e in evaluation_folders(home) if _whole(root, e)]
+        return {e.relative_to(self.root).as_posix(): e for e in found}
+
+    def sweeps(self) -> dict[str, Path]:
+        """The page of each sweep, by the sweep's name."""
+        root = self.root.resolve()
+        pages = {home.name: home / "sweep.html" for home in self._homes()}
+        return {n: p for n, p in pages.items() if p.is_file() and _under(root, (p.parent, p))}
+
+    def _homes(self) -> list[Path]:
+        return sorted(f for f in self.root.iterdir() if f.is_dir() and not f.name.startswith("."))
+
     def state(self, folders: Iterable[Path]) -> str:
         """A digest that changes when a file of these runs does, or how one of them stands."""
         digest = hashlib.sha256()
@@ -51,5 +68,12 @@ class Shelf:
 
 
 def _inside(root: Path, folder: Path) -> bool:
-    paths = (folder, *(folder / name for name in FILES))
+    return _under(root, (folder, *(folder / name for name in FILES)))
+
+
+def _whole(root: Path, folder: Path) -> bool:
+    return _under(root, (folder, *(folder / name for name in (*ROOT_FILES, *STAGE_FILES))))
+
+
+def _under(root: Path, paths: Iterable[Path]) -> bool:
     return all(Path(os.path.realpath(path)).is_relative_to(root) for path in paths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from ftune.recipe.view import View
 from ftune.run import atomic
 from ftune.run.progress import Progress
 from ftune.run.stage import Place
-from ftune.stages import label_answer, labels, prompting, tasks
+from ftune.stages import label_answer, labels, prompting, tasked, tasks
 from ftune.stages.models import MODEL_KEYS, load_base, trained
 from ftune.stages.several import Several, Speaker
 from ftune.stages.target import Found
@@ -40,6 +40,7 @@ class Ask:
     """What is asked: one of ``prompt``, ``input`` and ``chat``.
 
     ``speakers`` are several trained parts, the target's own first; none to ask that one alone.
+    ``task`` is asked of a model that was trained for several.
     """
 
     prompt: str | None
@@ -49,6 +50,7 @@ class Ask:
     base: bool = False
     allow_remote_code: bool = False
     speakers: tuple[Speaker, ...] = ()
+    task: str | None = None
 
 
 def ask(found: Found, wish: Ask, progress: Progress, as_json: bool = False) -> None:
@@ -69,7 +71,7 @@ def ask(found: Found, wish: Ask, progress: Progress, as_json: bool = False) -> N
             f"{named.source}:{named.row}: asks the adapter {named.adapter!r}, and no --adapter is "
             "given; name the adapters, or take the key out"
         )
-    asked = answerer(found, recipe, wish, progress)
+    asked = answerer(found, recipe, wish, progress, {q.task for q in questions})
     if wish.chat:
         from ftune.evaluate.chat import chat
 
@@ -89,6 +91,8 @@ def _ask_several(wish: Ask, progress: Progress, as_json: bool) -> None:
     """
     from ftune.evaluate.questions import read_questions
 
+    if wish.task:
+        raise RecipeError("--adapter and --task: ask a run of several tasks by itself")
     if wish.base:
         raise RecipeError("--adapter and --base: the base is asked without adapters; take one")
     questions = list(read_questions(wish.input)) if wish.input else []
@@ -127,11 +131,14 @@ def _of_each(voices: Several, questions: Sequence[Any], progress: Progress) -> I
     yield from (lines[i] for i in range(len(questions)))
 
 
-def answerer(found: Found, recipe: View, wish: Ask, progress: Progress) -> Answerer:
+def answerer(
+    found: Found, recipe: View, wish: Ask, progress: Progress, tasks_named: Collection[str] = ()
+) -> Answerer:
     """The run's model, or its base, with the template that it was trained with.
 
     Raises:
         ModelError: prompts would not be rendered as in training.
+        RecipeError: the model has no such task, or a task is missing.
     """
     if wish.base:
         base = load_base(recipe, wish.allow_remote_code, _task(recipe))
@@ -142,10 +149,16 @@ def answerer(found: Found, recipe: View, wish: Ask, progress: Progress) -> Answe
         model, tokenizer = tuned.model, tuned.tokenizer
         place = Place(found.folder, wish.allow_remote_code)
         prompting.check(adapter, recipe, tokenizer, place, progress)
-    return made(model, tokenizer, recipe, found.folder)
+    # Questions may each name theirs; only one that names none needs that of the command line.
+    own = [t for t in tasks_named if t]
+    for task in own:
+        tasked.asked(model, task)
+    needed = not own or "" in tasks_named or wish.task
+    task = tasked.asked(model, wish.task) if needed else ""
+    return made(model, tokenizer, recipe, found.folder, task)
 
 
-def made(model: Any, tokenizer: Any, recipe: View, home: Path) -> Answerer:
+def made(model: Any, tokenizer: Any, recipe: View, home: Path, task: str = "") -> Answerer:
     """``model`` with the recipe's template, whose path starts at ``home``, and generation."""
     from ftune.data.render import prompt_text
     from ftune.data.rules import Rules
@@ -157,13 +170,13 @@ def made(model: Any, tokenizer: Any, recipe: View, home: Path) -> Answerer:
 
     if tasks.writes(recipe):
         rows = labels.Rows(recipe, tokenizer, Place(home), Task("seq2seq_lm"))
-        return Answerer(model, tokenizer, rows.prompt, recipe.evaluate.generation)
+        return Answerer(model, tokenizer, rows.prompt, recipe.evaluate.generation, task=task)
 
     def render(messages: tuple[Message, ...]) -> Sequence[int]:
         return prompt_text(messages, template, rules).ids
 
     return Answerer(
-        model, tokenizer, render, recipe.evaluate.generation, template.stop, template.stop_ids
+        model, tokenizer, render, recipe.evaluate.generation, template.stop, template.stop_ids, task
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,17 @@ from ftune.recipe.view import View
 from ftune.registry import ENCODINGS, METHODS, OBJECTIVES
 from ftune.run.stage import Context
 from ftune.stages.models import Tuned
+from ftune.types import Batch, LossSum
 
 FILE = "choice.safetensors"
 
 
 def chooses(recipe: View) -> bool:
     """Whether the recipe's method chooses what it trains by the data."""
-    return hasattr(METHODS.load(recipe.tune.name), "choose")
+    method = METHODS.load(recipe.tune.name)
+    if hasattr(method, "chooses"):
+        return bool(method.chooses(recipe.tune.config))
+    return hasattr(method, "choose")
 
 
 def choose(context: Context, tuned: Tuned) -> None:
@@ -30,7 +35,12 @@ def choose(context: Context, tuned: Tuned) -> None:
     recipe = context.recipe
     method, config = METHODS.load(recipe.tune.name), recipe.tune.config
     tuned.model.eval()  # without dropout, so that the same rows give the same choice
-    found = method.choose(tuned.model, config, losses(context, tuned, config.sample_rows))
+    if hasattr(method, "sample"):
+        number, size = method.sample(config)
+        given: Iterator[Any] = batches(context, tuned, number * size, size)
+    else:
+        given = losses(context, tuned, config.sample_rows)
+    found = method.choose(tuned.model, config, given)
     save_file(found, context.folder / FILE)
     method.take(tuned.model, config, found)
 
@@ -50,6 +60,19 @@ def losses(context: Context, tuned: Tuned, count: int) -> Iterator[Any]:
 
     Rows without a trained token are passed over.
     """
+    for batch, loss in batches(context, tuned, count, 1):
+        if batch.count:
+            found = loss(batch)
+            yield found.total / found.count
+
+
+def batches(
+    context: Context, tuned: Tuned, count: int, size: int
+) -> Iterator[tuple[Batch, Callable[[Batch], LossSum]]]:
+    """``count`` rows drawn with the seed, ``size`` a batch, each with what runs the model on it.
+
+    That gives the objective's loss of a batch, as a sum and a count.
+    """
     import torch
 
     from ftune.data.collating import collate
@@ -67,16 +90,14 @@ def losses(context: Context, tuned: Tuned, count: int) -> Iterator[Any]:
     pad = tuned.tokenizer.pad_token_id or 0
     generator = torch.Generator().manual_seed(settings.seed)
     drawn = torch.randperm(len(rows), generator=generator)[:count].tolist()
+    loss = partial(objective.loss, tuned.model, config=asked)
     with context.around.progress.meter("choose", len(drawn), "rows") as meter:
-        for number, row in enumerate(drawn, 1):
-            micro = Micro(((row,),))
+        for start in range(0, len(drawn), size):
+            micro = Micro(tuple((row,) for row in drawn[start : start + size]))
             if rows.labelled:
                 own = getattr(ENCODINGS.load(name), "collate", collate_labelled)
                 batch = own(micro, read=rows.encoded, pad_id=pad)
             else:
                 batch = collate(micro, rows.__getitem__, pad, packed=False)
-            if batch.count:
-                batch = to_device(batch, tuned.base.device)
-                found = objective.loss(tuned.model, batch, asked)
-                yield found.total / found.count
-            meter.update(number)
+            yield to_device(batch, tuned.base.device), loss
+            meter.update(min(start + size, len(drawn)))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ftune.errors import ModelError, RecipeError
+from ftune.evaluate.scoreboard import check
+from ftune.recipe.resolved import to_yaml
 from ftune.recipe.schema import Recipe
 from ftune.recipe.view import View
-from ftune.run import atomic
+from ftune.report.evaluated import write_evaluation_report
+from ftune.run import atomic, machine
 from ftune.run.directory import RUN_ID
 from ftune.run.progress import Progress
 from ftune.run.signals import stop_flag
 from ftune.run.stage import Place
 from ftune.stages import labels, prompting, suites, tasks
-from ftune.stages.evaluate import prepare, score, write
+from ftune.stages.evaluate import of_base, prepare, score, write
 from ftune.stages.models import MODEL_KEYS, Tuned, load_base, trained
 from ftune.stages.rows import SPLITS
 from ftune.stages.target import Found
@@ -29,6 +35,7 @@ class Question:
     model: str | None = None  # a hub id, a folder of a model or of an adapter, or "base"
     on: str = "test"
     output: Path | None = None
+    base: bool = False  # whether the base is scored on the same rows, to compare with
     allow_remote_code: bool = False
 
 
@@ -42,6 +49,11 @@ def answer(found: Found, question: Question, progress: Progress) -> Report:
     if question.on not in SPLITS:
         raise RecipeError(f"--on: {question.on!r} is none of {', '.join(SPLITS)}")
     section = recipe.evaluate
+    if question.base and not _tuned_here(question.model):
+        raise RecipeError(
+            f"--base compares what was tuned with its base, and --model {question.model} is no "
+            "adapter; score the two apart, each with ftune eval"
+        )
     if not (section.metrics or section.suites or section.retain):
         raise RecipeError(
             "evaluate.metrics: names no metric; name some in the recipe, "
@@ -55,19 +67,36 @@ def answer(found: Found, question: Question, progress: Progress) -> Report:
     if home is not None:
         prompting.check(home, view, tuned.tokenizer, place, progress)
     suites.identity(view, place)  # refuses what can't be asked
+    check(view.evaluate.metrics)
     task = tuned.base.task if tasks.is_labelled(view) else None
     work = prepare(view, question.on, tuned.tokenizer, place, task)
+    begun, started = datetime.now(UTC), time.monotonic()
     with stop_flag() as stop:
-        scored = score(tuned.model, tuned.tokenizer, work, progress, stop)
+        asking = (tuned.tokenizer, work, progress, stop)
+        scored = {"tuned": score(tuned.model, *asking)}
+        if question.base:
+            progress.say("eval: the base model")
+            scored["base"] = of_base(view, place.allow_remote_code, task, tuned, asking)
     folder = question.output or _new_folder(found)
     with atomic.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    report = write(folder, {"tuned": scored}, work.rows, recipe.evaluate.bootstrap)
+    report = write(folder, scored, work, recipe.evaluate.bootstrap)
     told = {**report.figures, "model": _name(found, question), "on": question.on}
     told["output"] = str(folder)
-    atomic.write_json(folder / "report.json", {**told, "summary": report.summary})
+    facts = {
+        "recipe": recipe.name,
+        "started": begun.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - started, 3),
+        "command": ["ftune", *sys.argv[1:]],
+    }
+    said = {"summary": report.summary, "warnings": report.warnings, "run": facts}
+    atomic.write_json(folder / "report.json", {**told, **said})
+    atomic.write_text(folder / "recipe.resolved.yaml", to_yaml(recipe))
+    atomic.write_json(folder / "environment.json", machine.describe())
+    write_evaluation_report(folder)
     head = f"{told['model']} on {question.on} ({len(work.rows.tokens):,} rows)"
-    return Report("eval", told, (head, *report.summary, f"written to {folder}"), report.warnings)
+    where = f"report: {folder / 'report.html'}"
+    return Report("eval", told, (head, *report.summary, where), report.warnings)
 
 
 def _model(
@@ -86,7 +115,7 @@ def _model(
         return trained(view, code, adapter, progress), adapter
     assert named is not None
     folder = Path(named)
-    if any((folder / n).is_file() for n in ("adapter_config.json", "delta_config.json")):
+    if _tuned_here(named):
         return trained(View(recipe, "", MODEL_KEYS, set()), code, folder, progress), folder
     if folder.exists() and not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: holds neither a model nor an adapter")
@@ -95,6 +124,12 @@ def _model(
     task = tasks.told_in(folder) or task
     base = load_base(View(other, "", MODEL_KEYS, set()), code, task)
     return Tuned(base, base.model), folder if (folder / prompting.NAME).is_file() else None
+
+
+def _tuned_here(named: str | None) -> bool:
+    """Whether the model is the recipe's base with something trained: the run's, or an adapter."""
+    marks = ("adapter_config.json", "delta_config.json")
+    return named is None or any((Path(named) / mark).is_file() for mark in marks)
 
 
 def _task(found: Found, recipe: Recipe, code: bool) -> Task | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftune.recipe.view import View
 from ftune.run.stage import Context, Place, Stage
-from ftune.stages import labelled_testing, prompting, retained, suites, tasks
+from ftune.stages import labelled_testing, prompting, retained, robustness, suites, tasks
 from ftune.stages.labelled_testing import LabelledSet
 from ftune.stages.models import MODEL_KEYS, Tuned, load_base, trained
 from ftune.stages.rows import identity_of
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from ftune.run.progress import Progress
     from ftune.run.signals import StopFlag
 
+# What it costs to ask the tuned model, beside its other figures.
+COSTS = (
+    "seconds_per_prompt",
+    "generated_tokens_per_second",
+    "prompt_tokens_per_second",
+    "peak_memory_bytes",
+)
+
 
 @dataclass(frozen=True)
 class Work:
@@ -30,6 +38,7 @@ class Work:
     asking: Asking
     retained: Sequence[retained.Set]
     suites: Suites | None
+    perturbed: Sequence[robustness.Perturbed] = ()
 
 
 @dataclass(frozen=True)
@@ -40,14 +49,21 @@ class Scored:
     metrics: list[Metric]
     retained: Sequence[Metric] = ()
     suites: Measured | None = None
+    perturbed: robustness.Held = field(default_factory=robustness.Held)
+    cost: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def figures(self) -> list[Metric]:
-        """Those on the recipe's rows, then those to be retained and those of the suites."""
-        return [*self.metrics, *self.retained, *(self.suites.metrics if self.suites else ())]
+        """Those on the recipe's rows as they are and perturbed, then those to be retained and those
+        of the suites."""
+        beside = (*self.perturbed.metrics, *self.retained)
+        return [*self.metrics, *beside, *(self.suites.metrics if self.suites else ())]
 
 
 def _identity(recipe: View, place: Place) -> dict[str, object]:
+    from ftune.evaluate.scoreboard import check
+
+    check(recipe.evaluate.metrics)
     rows = identity_of(recipe, ("test",), place) if recipe.evaluate.metrics else {}
     return {**rows, **retained.identity(recipe, place), **suites.identity(recipe, place)}
 
@@ -68,34 +84,38 @@ def _run(context: Context) -> Report:
     scored = {"tuned": score(tuned.model, *asking)}
     if recipe.evaluate.base:
         around.progress.say("evaluate: the base model")
-        scored["base"] = _of_base(context, tuned, asking)
-    return write(context.folder, scored, work.rows, recipe.evaluate.bootstrap)
+        code = around.place.allow_remote_code
+        scored["base"] = of_base(recipe, code, tasks.told_in(adapter), tuned, asking)
+    return write(context.folder, scored, work, recipe.evaluate.bootstrap)
 
 
-def _of_base(context: Context, tuned: Tuned, asking: Any) -> Scored:
+def of_base(recipe: View, code: bool, task: Task | None, tuned: Tuned, asking: Any) -> Scored:
     """The same without the adapter, or with the base loaded again where training changed it."""
     from ftune.model.attaching import keeps_base
 
     if keeps_base(tuned.model):
         with tuned.model.disable_adapter():
             return score(tuned.model, *asking)
-    task = tasks.told_in(context.folder_of("format"))
-    base = load_base(context.recipe, context.around.place.allow_remote_code, task)
+    base = load_base(recipe, code, task)
     return score(base.model, *asking)
 
 
 def score(model: Any, tokenizer: Any, work: Work, progress: Progress, stop: StopFlag) -> Scored:
     """The model's predictions and figures on the rows, and on the suites."""
+    from ftune.evaluate.cost import Cost
+
+    cost, asking = Cost(), work.asking
     if isinstance(work.rows, LabelledSet):
-        asking = work.asking
-        return Scored(
-            *labelled_testing.measure(
-                model, tokenizer, work.rows, asking.chosen, asking.batch_size, progress, stop
-            )
+        found = labelled_testing.measure(
+            model, tokenizer, work.rows, asking.chosen, asking.batch_size, progress, stop, cost
         )
-    found = measure(model, tokenizer, work.rows, work.asking, progress, stop)
+        return Scored(*found, cost=cost.figures())
+    found = measure(model, tokenizer, work.rows, asking, progress, stop, cost)
+    changed = robustness.measure(model, tokenizer, work.perturbed, asking, found, progress, stop)
     kept = retained.measure(model, tokenizer, work.retained, progress, stop)
-    return Scored(*found, kept, suites.measure(model, tokenizer, work.suites, progress, stop))
+    asked = suites.measure(model, tokenizer, work.suites, progress, stop)
+    told = cost.figures() if work.rows.prompts else {}
+    return Scored(*found, kept, asked, changed, told)
 
 
 def prepare(recipe: View, split: str, tokenizer: Any, place: Place, task: Task | None) -> Work:
@@ -106,11 +126,13 @@ def prepare(recipe: View, split: str, tokenizer: Any, place: Place, task: Task |
     section = recipe.evaluate
     rows: TestSet | LabelledSet = TestSet([], [], {}, {})
     stop, stop_ids = (), ()
+    changed: Sequence[robustness.Perturbed] = ()
     if task is not None:
         rows = labelled_testing.read_rows(recipe, split, tokenizer, place, task)
     elif section.metrics:
         rows, template = read_rows(recipe, split, tokenizer, place)
         stop, stop_ids = template.stop, template.stop_ids
+        changed = robustness.prepare(recipe, split, template, place)
         if section.group_references:
             rows = grouped(rows)
     asking = Asking(
@@ -120,21 +142,22 @@ def prepare(recipe: View, split: str, tokenizer: Any, place: Place, task: Task |
         stop=stop,
         stop_ids=stop_ids,
         window=Window.of(recipe),
+        batch_tokens=section.batch_tokens,
     )
     others = retained.prepare(recipe, tokenizer, place)
-    return Work(rows, asking, others, suites.wanted(recipe, place))
+    return Work(rows, asking, others, suites.wanted(recipe, place), changed)
 
 
-def write(
-    folder: Path, scored: Mapping[str, Scored], rows: TestSet | LabelledSet, resamples: int
-) -> Report:
+def write(folder: Path, scored: Mapping[str, Scored], work: Work, resamples: int) -> Report:
     """Writes predictions.jsonl; the report has a line for each figure, before and after."""
     from ftune.evaluate import predictions, scoreboard
     from ftune.evaluate.resampling import SEED
 
-    tuned, before = scored["tuned"], scored.get("base", Scored([], []))
+    rows, tuned = work.rows, scored["tuned"]
+    before = scored.get("base", Scored([], []))
     if rows.prompts:
         predictions.write(folder / "predictions.jsonl", tuned.predictions, before.predictions)
+    robustness.write(folder, tuned.perturbed, before.perturbed)
     suites.write(folder, {name: one.suites for name, one in scored.items()})
     lines = scoreboard.compare(before.figures, tuned.figures, resamples)
     figures: dict[str, Any] = {
@@ -156,10 +179,15 @@ def write(
         "prompts": len(rows.prompts),
         "cut": sum(p.finish == "length" for p in tuned.predictions),
         "ledger": rows.ledger,
+        **{key: tuned.cost[key] for key in COSTS if key in tuned.cost},
+        "cost": {name: dict(one.cost) for name, one in scored.items() if one.cost},
         "bootstrap": {"resamples": resamples, "seed": SEED} if resamples else None,
     }
-    summary = tuple(_line(line) for line in lines)
-    warnings = (*_warnings(tuned.predictions), *retained.losses(figures["metrics"]))
+    summary = (*(_line(line) for line in lines), *_costs(scored))
+    if work.perturbed:
+        figures["robustness"] = robustness.told(work.perturbed)
+    changed = robustness.warnings(work.perturbed, len(rows.prompts))
+    warnings = (*_warnings(tuned.predictions), *changed, *retained.losses(figures["metrics"]))
     return Report("evaluate", figures, summary, warnings)
 
 
@@ -170,6 +198,20 @@ def _line(line: Any) -> str:
     if line.before is None:
         return f"{line.name}: {after}"
     return f"{line.name}: {line.before:.4g} -> {after}"
+
+
+def _costs(scored: Mapping[str, Scored]) -> list[str]:
+    """A line for each model: how fast it answered, and what that took."""
+    told = []
+    for name, one in scored.items():
+        cost = one.cost
+        if not cost.get("generated_tokens_per_second"):
+            continue
+        made, read = cost["generated_tokens_per_second"], cost["prompt_tokens_per_second"]
+        shared = cost["shared_tokens"] / cost["prompt_tokens"]
+        spared = f", {shared:.0%} of them shared and gone through once" if shared else ""
+        told.append(f"{name}: {made:,.0f} generated and {read:,.0f} prompt tokens/s{spared}")
+    return told
 
 
 def _warnings(tuned: Sequence[Prediction]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from ftune.recipe.view import View
 from ftune.run import atomic
 from ftune.run.pipeline import stop_between
 from ftune.run.stage import Context, Place, Stage
-from ftune.stages import prompted, prompting, tasks
+from ftune.stages import prompted, prompting, streaming, tasks
 from ftune.stages.mixing import Mixed, mix, pool
 from ftune.stages.rendering import Rendering, rendering
 from ftune.stages.rows import identity_of, ledger_of, rows_of
@@ -32,9 +32,15 @@ def _identity(recipe: View, place: Place) -> dict[str, object]:
     located = locate(recipe.model.name_or_path, recipe.model.revision, code)
     return {
         **identity_of(recipe, ("train", "eval"), place),
+        **_stream_identity(recipe),
         "tokenizer": located.tokenizer_identity,
         "template": _template_identity(recipe.data.template, place),
     }
+
+
+def _stream_identity(recipe: View) -> dict[str, object]:
+    section = recipe.data.streaming
+    return {} if section is None else {"streaming": {"buffer": section.buffer, "by": section.by}}
 
 
 def _template_identity(name: str, place: Place) -> str | None:
@@ -56,15 +62,20 @@ def _run(context: Context) -> Report:
     made = rendering(recipe, tokenizer, place)
     ledgers = {split: ledger_of(recipe, split) for split in ("train", "eval")}
     seen = Characters()
+    told: tuple[str, ...] = ()
     for split, ledger in ledgers.items():
-        _write(context, split, ledger, made, seen)
-    mixed = Mixed() if recipe.data.mixture is None else mix(context, ledgers["train"])
+        told += _write(context, split, ledger, made, seen)
+    mixed, task = Mixed(), made.task
+    if recipe.data.mixture is not None:
+        mixed = mix(context, ledgers["train"], task)
+        task = mixed.task
     shown = first_rows(TokenStore(context.folder / "train.arrow"), tokenizer)
     atomic.write_text(context.folder / "preview.md", markdown(shown))
     ledgers["train"].check(recipe.data.min_trained)
-    atomic.write_json(context.folder / prompting.NAME, made.contract(), exact=True)
-    warnings = (*made.warnings, *seen.warnings(tokenizer), *mixed.warnings)
-    return _report(context, ledgers, warnings, mixed, made.task)
+    contract = {**made.contract(), **({"task": tasks.plain(task)} if task else {})}
+    atomic.write_json(context.folder / prompting.NAME, contract, exact=True)
+    warnings = (*made.warnings, *told, *seen.warnings(tokenizer), *mixed.warnings)
+    return _report(context, ledgers, warnings, mixed, task)
 
 
 def _write(
@@ -73,17 +84,26 @@ def _write(
     ledger: Ledger,
     how: Rendering,
     seen: Characters,
-) -> None:
-    """Writes ``<split>.arrow``, or the pool of a mixture; ``seen`` is shown each example of it."""
+) -> tuple[str, ...]:
+    """Writes ``<split>.arrow``, or the pool of a mixture; ``seen`` is shown each example of it.
+
+    Of a stream it writes the first buffer, and where it is behind that; gives warnings.
+    """
     from ftune.data.collect import tokenized
+    from ftune.data.shards import RECORD, write_record
     from ftune.data.store import TokenWriter
 
     recipe, place = context.recipe, context.around.place
     path = context.folder / f"{split}.arrow"
     if split == "train" and recipe.data.mixture is not None:
         path = pool(context)
-    taken = rows_of(recipe, split, place, ledger)
-    made = tokenized(taken, how.encode, recipe.data.on_bad_row, ledger)
+    rows = None
+    if split == "train" and recipe.data.streaming is not None:
+        rows = streaming.stream(recipe, place, how)
+        made = rows.take(recipe.data.streaming.buffer, ledger)
+    else:
+        taken = rows_of(recipe, split, place, ledger)
+        made = tokenized(taken, how.encode, recipe.data.on_bad_row, ledger)
     with (
         context.around.progress.meter(f"format {split}", None, "rows") as meter,
         TokenWriter(path, labelled=how.task is not None) as writer,
@@ -97,6 +117,10 @@ def _write(
                 meter.update(number)
         meter.update(writer.rows)
     ledger.balance()
+    if rows is None:
+        return ()
+    write_record(context.folder / RECORD, path, rows, ledger)
+    return streaming.warnings(rows)
 
 
 def _stoppable(
@@ -175,6 +199,7 @@ FORMAT = Stage(
         "model.add_tokens",
         "data.train",
         "data.mixture",
+        "data.streaming",
         "data.eval",
         "data.test",
         "data.template",
@@ -192,6 +217,6 @@ FORMAT = Stage(
     identity=_identity,
     run=_run,
     # A test set of its own changes no training row; a share does, and identity tells it.
-    covered=("data.test",),
+    covered=("data.test", "data.streaming"),
     borrowed=True,
 )

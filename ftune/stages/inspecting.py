@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftune.errors import RecipeError
 from ftune.run.progress import Progress
-from ftune.stages import tasks
+from ftune.stages import choosing, tasks
 from ftune.stages.target import Found
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def inspect_run(found: Found, top_k: int, allow_code: bool, progress: Progress) 
         RunError: the run is not trained.
         ModelError: what was trained is damaged, or can't be read so.
     """
-    from ftune.model import changes, nearest
+    from ftune.model import changes, manifest, nearest
 
     if top_k < 1:
         raise RecipeError(f"--top-k: {top_k} names no token; give 1 or more")
@@ -34,14 +34,32 @@ def inspect_run(found: Found, top_k: int, allow_code: bool, progress: Progress) 
     if vectors is not None:
         table = base.model.get_input_embeddings().weight.detach()
         read = nearest.read_prompt(vectors, table, base.tokenizer, top_k)
-        return {**about, "kind": "prompt", **asdict(read)}
+        shown = asdict(read)
+        if tasks_of := manifest.tasks(folder):
+            each = len(shown["places"]) // len(tasks_of)
+            for place in shown["places"]:
+                place["task"] = tasks_of[place["number"] // each]
+                place["number"] %= each
+        return {**about, "kind": "prompt", **shown}
     again = changes.changes_base(folder)
     if again:
         progress.say("inspect: the adapter changes the base itself, which is read twice for it")
     made = changes.changes(base, folder, _base(found, allow_code).model if again else None)
     told = [{**asdict(c), "relative": c.relative} for c in made]
     layers = [{**asdict(c), "relative": c.relative} for c in changes.by_layer(made)]
-    return {**about, "kind": "changes", "modules": told, "layers": layers}
+    bare = _of_rank_0(found)
+    return {**about, "kind": "changes", "modules": told, "layers": layers, "of_rank_0": bare}
+
+
+def _of_rank_0(found: Found) -> list[str]:
+    """The layers to which the data gave no rank, where the data gave ranks."""
+    from safetensors.torch import load_file
+
+    path = found.trained().stage("load") / choosing.FILE
+    if getattr(found.loaded.recipe.tune.config, "init_lora_weights", None) != "eva":
+        return []
+    given = load_file(path) if path.is_file() else {}
+    return [n.removeprefix("base_model.model.") for n, t in given.items() if not len(t)]
 
 
 def _base(found: Found, allow_code: bool) -> Loaded:

@@ -14,7 +14,7 @@ from ftune.run import atomic
 from ftune.run.progress import Progress
 from ftune.run.signals import StopFlag
 from ftune.run.stage import Place
-from ftune.stages import labelled_testing, labels, prompting, tasks
+from ftune.stages import labelled_testing, labels, prompting, tasked, tasks
 from ftune.stages.models import Tuned, load_base, trained
 from ftune.stages.target import Found
 from ftune.types import Labelled, Prediction, Task
@@ -50,9 +50,10 @@ def ask(found: Found, wish: Ask, recipe: View, progress: Progress, as_json: bool
     else:
         assert wish.input is not None
         examples = list(_rows(wish.input, recipe, task))
+    of = tasked.asked(tuned.model, wish.task)
     rows = labelled_testing.LabelledSet(recipe, task)
     for number, example in examples:
-        labelled_testing.add(rows, example, how, str(wish.input or "--prompt"), number)
+        labelled_testing.add(rows, example, how, str(wish.input or "--prompt"), number, of)
     size = recipe.evaluate.batch_size
     said, _ = labelled_testing.measure(
         tuned.model, tuned.tokenizer, rows, (), size, progress, StopFlag()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ftune.errors import DataError
@@ -12,13 +12,17 @@ from ftune.registry import ANSWERS
 from ftune.run.progress import Progress
 from ftune.run.signals import StopFlag
 from ftune.run.stage import Place
-from ftune.stages import tasks
+from ftune.stages import tasks, written_testing
 from ftune.stages.labels import Rows
+from ftune.stages.ranking import Options
 from ftune.stages.rows import ledger_of, rows_of
+from ftune.stages.tasked import batch_with, names_of
 from ftune.types import Encoded, Example, Labelled, Metric, Prediction, Prompt, Task
 
 if TYPE_CHECKING:
+    from ftune.data.collect import Taken
     from ftune.data.ledger import Ledger
+    from ftune.evaluate.cost import Cost
 
 
 @dataclass
@@ -30,6 +34,7 @@ class LabelledSet:
     prompts: list[Prompt] = field(default_factory=list)
     tokens: list[Encoded] = field(default_factory=list)
     asked: list[Any] = field(default_factory=list)
+    options: list[Options] = field(default_factory=list)  # answers to be ranked
     ledger: dict[str, Any] = field(default_factory=dict)
 
 
@@ -41,8 +46,10 @@ def read_rows(recipe: View, split: str, tokenizer: Any, place: Place, task: Task
     """
     ledger = ledger_of(recipe, split)
     rows, how = LabelledSet(recipe, task), Rows(recipe, tokenizer, place, task)
-    for example, source, number, tokens in _encoded(recipe, split, place, ledger, how):
-        _take(rows, example, tokens, how, source, number)
+    named = names_of(recipe, split)
+    for one, tokens in _encoded(recipe, split, place, ledger, how):
+        source = ledger[one.source].source
+        _take(rows, one.example, tokens, how, source, one.row, named[one.source])
     ledger.balance()
     if not rows.prompts:
         raise DataError(
@@ -53,8 +60,10 @@ def read_rows(recipe: View, split: str, tokenizer: Any, place: Place, task: Task
     return rows
 
 
-def add(rows: LabelledSet, example: Labelled, how: Rows, source: str, number: int) -> None:
-    """Adds a row of a file.
+def add(
+    rows: LabelledSet, example: Labelled, how: Rows, source: str, number: int, task: str = ""
+) -> None:
+    """Adds a row of a file, of a task where the model knows several.
 
     Raises:
         DataError: it can't be written as tokens, or is too long.
@@ -64,14 +73,27 @@ def add(rows: LabelledSet, example: Labelled, how: Rows, source: str, number: in
         raise DataError(f"{source}:{number}: {tokens}") from tokens
     if not isinstance(tokens, Encoded):
         raise DataError(f"{source}:{number}: {tokens.reason}; make it shorter")
-    _take(rows, example, tokens, how, source, number)
+    _take(rows, example, tokens, how, source, number, task)
 
 
 def _take(
-    rows: LabelledSet, example: Labelled, tokens: Encoded, how: Rows, source: str, number: int
+    rows: LabelledSet,
+    example: Labelled,
+    tokens: Encoded,
+    how: Rows,
+    source: str,
+    number: int,
+    task: str,
 ) -> None:
     ids = tokens.ids[: tokens.lines[0]] if tasks.writes(rows.recipe) else tokens.ids
-    prompt = Prompt(ids, _shown(example), how.reference(example), source, number)
+    said = how.reference(example)
+    prompt = Prompt(ids, _shown(example), said, source, number, task=task)
+    if isinstance(example, Example):
+        prompt = replace(prompt, choices=example.choices)
+        try:
+            rows.options.append(how.options(example, rows.recipe.evaluate.metrics))
+        except DataError as error:
+            raise DataError(f"{source}:{number}: {error}") from error
     rows.prompts.append(prompt)
     rows.tokens.append(tokens)
     rows.asked.append(how.asked(example))
@@ -79,13 +101,13 @@ def _take(
 
 def _encoded(
     recipe: View, split: str, place: Place, ledger: Ledger, how: Rows
-) -> Iterator[tuple[Labelled, str, int, Encoded]]:
+) -> Iterator[tuple[Taken, Encoded]]:
     from ftune.data.collect import tokenized
 
     taken = rows_of(recipe, split, place, ledger)
     for one, tokens in tokenized(taken, how.encode, recipe.data.on_bad_row, ledger):
         assert isinstance(tokens, Encoded)
-        yield one.example, ledger[one.source].source, one.row, tokens
+        yield one, tokens
 
 
 def _shown(example: Labelled | Example) -> str:
@@ -98,7 +120,7 @@ def _shown(example: Labelled | Example) -> str:
 
 def measure(
     model: Any, tokenizer: Any, rows: LabelledSet, chosen: Sequence[Any], size: int,
-    progress: Progress, stop: StopFlag,
+    progress: Progress, stop: StopFlag, cost: Cost | None = None,
 ) -> tuple[list[Prediction], list[Metric]]:  # fmt: skip
     """What the model says of all rows, and the chosen metrics over that."""
     from functools import partial
@@ -107,19 +129,18 @@ def measure(
 
     from ftune.data.batching import in_order
     from ftune.data.collating_labels import collate_labelled
+    from ftune.evaluate.cost import Cost
     from ftune.evaluate.labelling import label
     from ftune.evaluate.scoreboard import score_all
     from ftune.run.pipeline import stop_between
 
     between = partial(stop_between, stop, "the evaluation was complete")
+    cost = cost or Cost()
     if tasks.writes(rows.recipe):
-        from ftune.evaluate.predicting import generate
-
-        generation = rows.recipe.evaluate.generation
-        written = list(
-            generate(model, tokenizer, rows.prompts, generation, (), (), size, progress, between)
+        return written_testing.measure(
+            model, tokenizer, rows, chosen, size, progress, between, cost
         )
-        return written, score_all(chosen, written)
+    cost.add(prompts=len(rows.prompts), prompt_tokens=sum(len(one.ids) for one in rows.tokens))
     objective = tasks.objective(rows.recipe)
     config = rows.recipe.train.objective.config
     answers = ANSWERS.load(rows.recipe.train.objective.name)
@@ -132,8 +153,11 @@ def measure(
     collate = partial(
         collate_labelled, read=rows.tokens.__getitem__, pad_id=tokenizer.pad_token_id or 0
     )
-    batches = (collate(micro) for micro in in_order(lengths, size))
-    found = dict(label(model, batches, objective.logits, said, len(rows.tokens), progress, between))
+    plain = (collate(micro) for micro in in_order(lengths, size))
+    batches = (batch_with(b, model, [rows.prompts[at].task for at in b.rows]) for b in plain)
+    total = len(rows.tokens)
+    with cost.of(model.get_input_embeddings().weight.device):
+        found = dict(label(model, batches, objective.logits, said, total, progress, between))
     predictions = [
         Prediction(
             row=prompt.row,

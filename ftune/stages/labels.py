@@ -13,8 +13,9 @@ from ftune.run import atomic
 from ftune.run.progress import Progress
 from ftune.run.stage import Place
 from ftune.stages import tasks
+from ftune.stages.ranking import Options, answered, choices, option
 from ftune.stages.rows import ledger_of, rows_of
-from ftune.types import Labelled, Message, Task
+from ftune.types import Encoded, Example, Labelled, Message, Task
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -74,7 +75,7 @@ class Rows:
         self._proved: list[tuple[str, ...]] = []
         _check_length(recipe, tokenizer, place)
 
-    def encode(self, examples: Sequence[Labelled]) -> Any:
+    def encode(self, examples: Sequence[Any]) -> Any:
         """The tokens of each, or why there are none."""
         return self._encoding.encode(examples, self._wholes, self.task.labels, self._config)
 
@@ -86,6 +87,22 @@ class Rows:
     def asked(self, example: Labelled) -> Any:
         """What an answer has to know of it besides its tokens."""
         return self._encoding.asked(example, self._wholes, self._config)
+
+    def options(self, example: Example, chosen: Sequence[Any]) -> Options:
+        """The answers that metrics want ranked behind an example's question.
+
+        Raises:
+            DataError: one of them is too long, or has no token.
+        """
+        ends = (self._tokenizer.eos_token_id,)
+        found = []
+        for text in choices(chosen, example):
+            [made] = self.encode([answered(example, text)])
+            if not isinstance(made, Encoded):
+                why = made if isinstance(made, DataError) else made.reason
+                raise DataError(f"its choice {text!r} can't be ranked: {why}")
+            found.append(option(text, made.ids[made.lines[0] :], ends))
+        return tuple(found)
 
     def note(self, example: Labelled) -> None:
         """Keeps the first rows for the contract."""

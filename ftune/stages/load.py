@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ftune.recipe.view import View
+from ftune.registry import METHODS
 from ftune.run.stage import Context, Place, Stage
 from ftune.stages import choosing, tasks
 from ftune.stages.models import MODEL_KEYS, base_identity, fresh
@@ -10,7 +11,11 @@ from ftune.types import Report
 
 
 def _identity(recipe: View, place: Place) -> dict[str, object]:
-    return {"base": base_identity(recipe, place.allow_remote_code)}
+    found: dict[str, object] = {"base": base_identity(recipe, place.allow_remote_code)}
+    method = METHODS.load(recipe.tune.name)
+    if hasattr(method, "identity"):
+        found["method"] = method.identity(recipe.tune.config)
+    return found
 
 
 def _run(context: Context) -> Report:

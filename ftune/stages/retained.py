@@ -60,7 +60,8 @@ def prepare(recipe: View, tokenizer: Any, place: Place) -> list[Set]:
         seed = recipe.train.seed
         taken = examples([source], place.folder, policy, ledger, seed)
         taken = shown(taken, [source], place.folder, seed)
-        rows = rendered(taken, recipe, template, ledger, f"evaluate.retain[{at}]")
+        named = f"evaluate.retain[{at}]"
+        rows = rendered(taken, recipe, template, ledger, named, (source.task,), source.metrics)
         asking = Asking(
             chosen=source.metrics,
             generation=section.generation,
@@ -68,6 +69,7 @@ def prepare(recipe: View, tokenizer: Any, place: Place) -> list[Set]:
             stop=template.stop,
             stop_ids=template.stop_ids,
             window=Window.of(recipe),
+            batch_tokens=section.batch_tokens,
         )
         found.append(Set(source.name, rows, asking))
     return found

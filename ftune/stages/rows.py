@@ -80,5 +80,8 @@ def identity_of(recipe: View, splits: Sequence[str], place: Place) -> dict[str, 
     """What the data of some splits stands for: sha256 or commit of each source, and the shares."""
     from ftune.data.forming import identity
 
-    sources = {s: [identity(x, place.folder) for x in sources_of(recipe, s)] for s in splits}
+    streamed = {s: s == "train" and recipe.data.streaming is not None for s in splits}
+    sources = {
+        s: [identity(x, place.folder, streamed[s]) for x in sources_of(recipe, s)] for s in splits
+    }
     return {"sources": sources, "shares": shares(recipe)}

@@ -176,7 +176,13 @@ class Several:
 
 
 def _check_kind(speaker: Speaker, recipe: View, first: View) -> None:
+    from ftune.model import manifest
+
     objective = recipe.train.objective.name
+    if manifest.tasks(speaker.adapter):
+        raise RecipeError(
+            f"--adapter: {speaker.name} was trained for several tasks; ask it alone, with --task"
+        )
     if tasks.writes(recipe) != tasks.writes(first):
         raise RecipeError(
             f"--adapter: {speaker.name} is of train.objective: {objective}, and the first one of "

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from ftune.errors import DataError
 from ftune.recipe.view import View
-from ftune.registry import OBJECTIVES
 from ftune.run.progress import Progress
 from ftune.run.signals import StopFlag
 from ftune.run.stage import Place
+from ftune.stages.predicted import predicted
+from ftune.stages.ranking import Options, behind, choices
 from ftune.stages.rows import ledger_of, rows_of
+from ftune.stages.tasked import names_of
 from ftune.types import Metric, Prediction, Prompt
 
 if TYPE_CHECKING:
     from ftune.data.collect import Taken
     from ftune.data.ledger import Ledger
+    from ftune.evaluate.cost import Cost
 
 WHOLE = 2**31 - 1  # tokens: nothing is cut
 PER = ("per:token", "per:byte")  # how the signatures of likelihoods begin
@@ -47,6 +50,8 @@ class TestSet:
     members: list[tuple[int, ...]]  # rows behind each prompt
     tokens: dict[int, tuple[Sequence[int], Sequence[bool]]]  # by row; not for what was dropped
     sizes: dict[int, int]  # UTF-8 bytes of each row's reference
+    tasks: dict[int, str] = field(default_factory=dict)  # of each row, where there are any
+    options: dict[int, Options] = field(default_factory=dict)  # by row: answers to be ranked
     ledger: dict[str, Any] = field(default_factory=dict)
 
 
@@ -74,6 +79,7 @@ class Asking:
     stop: tuple[str, ...]
     stop_ids: tuple[int, ...]
     window: Window | None = None
+    batch_tokens: int | None = None
 
 
 def measure(
@@ -83,40 +89,21 @@ def measure(
     asking: Asking,
     progress: Progress,
     stop: StopFlag,
+    cost: Cost | None = None,
 ) -> tuple[list[Prediction], list[Metric]]:
-    """The model's predictions for all rows, and the chosen metrics over them."""
-    from ftune.evaluate.predicting import generate
-    from ftune.evaluate.scoreboard import needs, score_all
+    """The model's predictions for all rows, and the chosen metrics over them; ``cost`` is added
+    to."""
+    from ftune.evaluate.cost import Cost
+    from ftune.evaluate.scoreboard import score_all
     from ftune.run.pipeline import stop_between
 
     def between() -> None:
         stop_between(stop, "the evaluation was complete")
 
-    wanted = needs(asking.chosen)
-    if wanted & {"text", "answers"}:
-        predictions = list(
-            generate(
-                model,
-                tokenizer,
-                rows.prompts,
-                asking.generation,
-                asking.stop,
-                asking.stop_ids,
-                asking.batch_size,
-                progress,
-                between,
-            )
-        )
-    else:
-        predictions = [
-            Prediction(p.row, p.text, "", p.references, p.source, choices=p.choices)
-            for p in rows.prompts
-        ]
-    if "likelihood" in wanted:
-        window = asking.window
-        predictions = _with_likelihood(
-            model, tokenizer, rows, predictions, window, progress, between
-        )
+    cost = cost or Cost()
+    with cost.of(model.get_input_embeddings().weight.device):
+        predictions = predicted(model, tokenizer, rows, asking, progress, between, cost)
+    cost.prompts = cost.prompts or len(rows.prompts)
     return predictions, _signed(asking, score_all(asking.chosen, predictions))
 
 
@@ -129,42 +116,6 @@ def _signed(asking: Asking, metrics: list[Metric]) -> list[Metric]:
         replace(m, signature=m.signature + added) if m.signature.startswith(PER) else m
         for m in metrics
     ]
-
-
-def _with_likelihood(
-    model: Any,
-    tokenizer: Any,
-    rows: TestSet,
-    predictions: list[Prediction],
-    window: Window | None,
-    progress: Progress,
-    between: Any,
-) -> list[Prediction]:
-    import numpy as np
-
-    from ftune.data.batching import in_order
-    from ftune.data.collating import collate
-    from ftune.data.windows import windows
-    from ftune.evaluate.scoring import RowLoss, likelihood, with_losses
-
-    owners, parts = [], []
-    for row, (ids, trained) in sorted(rows.tokens.items()):
-        width, step = (len(ids), len(ids)) if window is None else (window.width, window.stride)
-        for part in windows(ids, trained, width, step):
-            owners.append(row)
-            parts.append(part)
-    lengths = np.array([len(ids) for ids, _ in parts])
-    objective = OBJECTIVES.load("sft")
-    pad = tokenizer.pad_token_id or 0
-    batches = (
-        collate(micro, parts.__getitem__, pad, packed=False) for micro in in_order(lengths, 16)
-    )
-    losses: dict[int, RowLoss] = {}
-    for one in likelihood(model, batches, objective.target_logits, len(parts), progress, between):
-        row = owners[one.row]
-        before = losses.get(row, RowLoss(row, 0.0, 0))
-        losses[row] = RowLoss(row, before.total + one.total, before.count + one.count)
-    return with_losses(predictions, rows.members, losses, rows.sizes)
 
 
 def read_rows(recipe: View, split: str, tokenizer: Any, place: Place) -> tuple[TestSet, Any]:
@@ -180,13 +131,22 @@ def read_rows(recipe: View, split: str, tokenizer: Any, place: Place) -> tuple[T
     )
     ledger = ledger_of(recipe, split)
     taken = rows_of(recipe, split, place, ledger)
-    return rendered(taken, recipe, template, ledger, f"data.{split}"), template
+    named = names_of(recipe, split)
+    return rendered(taken, recipe, template, ledger, f"data.{split}", named), template
 
 
 def rendered(
-    taken: Iterable[Taken], recipe: View, template: Any, ledger: Ledger, named: str
+    taken: Iterable[Taken],
+    recipe: View,
+    template: Any,
+    ledger: Ledger,
+    named: str,
+    tasks: Sequence[str] = (),
+    chosen: Sequence[Any] | None = None,
 ) -> TestSet:
     """Examples as prompts and tokens, each one counted; ``named`` is the recipe's key of them.
+
+    ``tasks`` are those of the sources, ``chosen`` the metrics, if not ``evaluate.metrics``.
 
     Raises:
         DataError: no row is left, or one can't be used and the recipe says to stop.
@@ -194,10 +154,14 @@ def rendered(
     from ftune.data.rules import Rules
 
     rows, rules = TestSet([], [], {}, {}), Rules.of(recipe.data)
+    chosen = recipe.evaluate.metrics if chosen is None else chosen
     if recipe.evaluate.stride is not None:
         rules = replace(rules, max_length=WHOLE)
     for one in taken:
-        _add(rows, one, template, rules, ledger, recipe.data.on_bad_row)
+        _add(rows, one, template, rules, ledger, recipe.data.on_bad_row, chosen)
+        if tasks and tasks[one.source] and len(rows.prompts) > len(rows.tasks):
+            rows.tasks[len(rows.prompts) - 1] = tasks[one.source]
+            rows.prompts[-1] = replace(rows.prompts[-1], task=tasks[one.source])
     ledger.balance()
     if not rows.prompts:
         raise DataError(
@@ -208,7 +172,15 @@ def rendered(
     return rows
 
 
-def _add(rows: TestSet, one: Taken, template: Any, rules: Any, ledger: Ledger, policy: str) -> None:
+def _add(
+    rows: TestSet,
+    one: Taken,
+    template: Any,
+    rules: Any,
+    ledger: Ledger,
+    policy: str,
+    chosen: Sequence[Any],
+) -> None:
     """Renders one example into ``rows``, or counts why not."""
     from ftune.data.render import prompt, tokens
     from ftune.data.rules import Dropped
@@ -217,6 +189,7 @@ def _add(rows: TestSet, one: Taken, template: Any, rules: Any, ledger: Ledger, p
     try:
         asked = prompt(one.example, template, rules, counts.source, one.row)
         whole = tokens(one.example, template, rules)
+        options = behind(one.example, choices(chosen, one.example), template, rules)
     except DataError as error:
         said = f"{counts.source}:{one.row}: {error}"
         if policy == "error":
@@ -228,6 +201,7 @@ def _add(rows: TestSet, one: Taken, template: Any, rules: Any, ledger: Ledger, p
         return
     counts.use(whole, example=one.example)
     number = len(rows.prompts)
+    rows.options[number] = options
     rows.prompts.append(asked)
     rows.members.append((number,))
     rows.tokens[number] = (whole.ids, whole.trained)

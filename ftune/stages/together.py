@@ -21,7 +21,7 @@ from ftune.run.directory import RunDirectory
 from ftune.run.progress import Silent
 from ftune.run.signals import stop_flag
 from ftune.run.stage import Context, Place, Surroundings
-from ftune.stages import choosing, tasks
+from ftune.stages import choosing, meeting, tasks
 
 WAIT = timedelta(days=30)  # for rows to be formatted; who dies meanwhile is noticed at once
 MEETING = timedelta(minutes=30)  # until all have loaded the model
@@ -63,8 +63,14 @@ class Group:
         self._dist = dist
         self._patience = max(patience, MEETING)
         # Messages have a group of their own: its patience must not be that of the training.
-        self._wire = dist.new_group(backend="gloo", timeout=WAIT)
+        with noticing():
+            self._wire = dist.new_group(backend="gloo", timeout=WAIT)
         self._told = False
+        try:
+            meeting.same_place(recipe, self._share, environment.processes()[0] == 0)
+        except RunError:
+            self.leave()
+            raise
 
     def tell(self, value: dict[str, str] | None) -> None:
         """Tells the others which training to join; None if there is none. Later calls do nothing.
@@ -88,6 +94,28 @@ class Group:
         """
         with noticing():
             self._dist.monitored_barrier(self._wire, timeout=self._patience)
+
+    def part(self) -> None:
+        """Waits, with several hosts, until all are done: a host that ends takes its store along.
+
+        torchrun's agents of the others would end what is still at work, such as an evaluation. The
+        first one, which comes last, waits no longer than in training.
+
+        Raises:
+            PeerLostError: another process has ended, or hangs.
+        """
+        rank, count = environment.processes()
+        if environment.local_processes() < count:
+            with noticing():
+                patience = WAIT if rank else self._patience
+                self._dist.monitored_barrier(self._wire, timeout=patience)
+
+    def _share(self, value: Any) -> list[Any]:
+        """What each process says, in their order."""
+        box: list[Any] = [None] * self._dist.get_world_size()
+        with noticing():
+            self._dist.all_gather_object(box, value, group=self._wire)
+        return box
 
     def _broadcast(self, value: Any) -> Any:
         box = [value]
@@ -128,13 +156,17 @@ def join(recipe: Recipe) -> Group | None:
 @contextmanager
 def ending(group: Group | None) -> Iterator[None]:
     """Lets the others go when the first process is done, whatever became of it."""
+    if group is None:
+        yield
+        return
     try:
         yield
+        with suppress(PeerLostError):
+            group.part()
     finally:
-        if group is not None:
-            with suppress(PeerLostError):  # who has ended already needs no word
-                group.tell(None)
-            group.leave()
+        with suppress(PeerLostError):  # who has ended already needs no word
+            group.tell(None)
+        group.leave()
 
 
 def follow(loaded: Loaded, allow_remote_code: bool) -> None:
@@ -144,11 +176,18 @@ def follow(loaded: Loaded, allow_remote_code: bool) -> None:
         RunError: the training failed.
         Interrupted: it was asked to stop, and the first process has saved it.
     """
+    group = Group(loaded.recipe)
+    _train_along(group, loaded, allow_remote_code)
+    group.part()
+    group.leave()
+
+
+def _train_along(group: Group, loaded: Loaded, allow_remote_code: bool) -> None:
+    """Takes the first process's word for it, and trains with it; forgets the model afterwards."""
     from ftune.stages.models import fresh
     from ftune.stages.train import TRAIN, job_of
     from ftune.train.loop import train
 
-    group = Group(loaded.recipe)
     with stop_flag(loaded.recipe.train.grace_seconds) as stop:
         told = group.hear()
         if told is not None:
@@ -163,4 +202,3 @@ def follow(loaded: Loaded, allow_remote_code: bool) -> None:
             group.meet()
             with noticing():
                 train(job)
-    group.leave()

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from ftune.recipe.view import View
 from ftune.registry import ENCODINGS, OBJECTIVES
 from ftune.run.stage import Context, Place, Stage
-from ftune.stages import choosing, prompting, tasks
+from ftune.stages import choosing, mixing, prompting, shares, streaming, tasks
 from ftune.stages.hooks import hooks, layers
 from ftune.stages.models import MODEL_KEYS, Tuned, fresh
+from ftune.stages.tasked import with_tasks
 from ftune.stages.together import noticing
 from ftune.types import Report
 
 
 def _identity(recipe: View, place: Place) -> dict[str, object]:  # noqa: ARG001
-    return {}
+    """What counts as a spike, if one counts: a run that one stopped goes on with ``skip``."""
+    train = recipe.train
+    if train.on_spike == "ignore":
+        return {}
+    return {"spikes": [train.spikes.deviations, train.spikes.window]}
 
 
 def _run(context: Context) -> Report:
@@ -55,6 +61,7 @@ def _run(context: Context) -> Report:
         method=method,
         beside=[context.folder_of("format") / prompting.NAME],
     )
+    streaming.clear(context)
     shared["trained"] = tuned
     return _report(context, outcome, adapter)
 
@@ -83,31 +90,40 @@ def job_of(context: Context, tuned: Tuned, begun: int | None = None) -> Any:
     from ftune.data.collating import collate
     from ftune.data.collating_labels import collate_labelled
     from ftune.data.redealing import Redealt
+    from ftune.data.redrawing import Redraw, Told
     from ftune.data.store import TokenStore
     from ftune.train.job import Job
 
     recipe, settings = context.recipe, context.recipe.train
     begun = begun or _processes()
-    rows = TokenStore(context.folder_of("format") / "train.arrow")
+    rows: Any = TokenStore(context.folder_of("format") / "train.arrow")
     held_out = TokenStore(context.folder_of("format") / "eval.arrow")
     packing = recipe.data.packing
     pad = tuned.tokenizer.pad_token_id or 0
-    plan = Plan(
-        lengths=rows.lengths,
-        targets=rows.trained_counts,
-        batch_size=settings.per_device_train_batch_size,
-        accumulation=settings.gradient_accumulation_steps,
-        processes=begun,
-        group_by_length=settings.group_by_length,
-        tokens_per_batch=settings.tokens_per_batch,
-        pack_length=recipe.data.max_length if packing else None,
-        seed=settings.seed,
-    )
+    told = Told.read(context.folder_of("format"))
+
+    def planned(store: TokenStore) -> Plan:
+        return Plan(
+            lengths=store.lengths,
+            targets=store.trained_counts,
+            batch_size=settings.per_device_train_batch_size,
+            accumulation=settings.gradient_accumulation_steps,
+            processes=begun,
+            group_by_length=settings.group_by_length,
+            tokens_per_batch=settings.tokens_per_batch,
+            pack_length=recipe.data.max_length if packing else None,
+            seed=settings.seed,
+            drawn=Redraw(store, told).rows if told else None,
+        )
+
+    plan: Any = planned(rows)
+    if recipe.data.streaming is not None:
+        plan = rows = streaming.streamed(context, tuned.tokenizer, planned, plan.step_rows)
     eval_size = settings.per_device_eval_batch_size
     objective = OBJECTIVES.load(settings.objective.name)
 
     def describe(row: int) -> str:
-        return _where(recipe.data.train, rows, row)
+        return _where(recipe.data.train, getattr(rows, "rows_now", rows), row)
 
     def read(store: TokenStore, packed: bool) -> Any:
         if store.labelled:
@@ -124,12 +140,15 @@ def job_of(context: Context, tuned: Tuned, begun: int | None = None) -> Any:
         objective_config=config,
         settings=settings,
         plan=plan if begun == _processes() else Redealt(plan, _processes()),
-        collate=read(rows, packing),
+        collate=with_tasks(read(rows, packing), rows, recipe, "train", tuned.model),
         folder=context.folder,
         eval_batches=in_order(held_out.lengths, eval_size) if len(held_out) else (),
-        eval_collate=read(held_out, packed=False),
+        eval_collate=with_tasks(
+            read(held_out, packed=False), held_out, recipe, "eval", tuned.model
+        ),
         identity={"fingerprint": context.fingerprint, "processes": begun},
         mixed_precision=recipe.distributed.mixed_precision,
+        fsdp=recipe.distributed.fsdp,
         hooks=hooks(recipe, tuned.model),
         layers=layers(recipe, tuned.model),
         progress=context.around.progress,
@@ -153,18 +172,29 @@ def _report(context: Context, outcome: Any, adapter: Path) -> Report:
     from dataclasses import asdict
 
     size = sum(f.stat().st_size for f in adapter.rglob("*") if f.is_file())
+    mixture = mixing.redrawn(context, outcome.epochs)
+    stream = streaming.figures(context, max(0, math.ceil(round(outcome.epochs, 6)) - 1))
     figures = {
-        **asdict(outcome),
+        **streaming.renamed(asdict(outcome), stream),
         "adapter_bytes": size,
+        **({"mixture": mixture} if mixture else {}),
+        **({"stream": stream} if stream else {}),
     }
     line = (
-        f"{outcome.steps:,} steps, {outcome.epochs:.2f} epochs, "
+        f"{outcome.steps:,} steps, {outcome.epochs:.2f} {'buffers' if stream else 'epochs'}, "
         f"{outcome.trained_tokens:,} trained tokens, loss {outcome.final_loss:.4f}, "
         f"{outcome.tokens_per_second:,.0f} tokens/s; adapter {size / 1e6:,.2f} MB"
     )
-    context.around.progress.say(f"train: {line}")
+    more = (
+        *mixing.epoch_lines(mixture),
+        *streaming.lines(stream),
+        *shares.lines(outcome.sharding),
+    )
+    for said in (line, *more):
+        context.around.progress.say(f"train: {said}")
     paths = "; ".join(f"{name}: {said}" for name, said in outcome.fast_paths.items())
-    return Report("train", figures, (line, *_layers(outcome), f"fast paths: {paths}"))
+    lines = (line, *more, *_layers(outcome), f"fast paths: {paths}")
+    return Report("train", figures, lines)
 
 
 def _layers(outcome: Any) -> tuple[str, ...]:
@@ -177,17 +207,26 @@ def _layers(outcome: Any) -> tuple[str, ...]:
     return (f"layers, their highest rate and first step: {'; '.join(said)}",) * bool(outcome.layers)
 
 
+# Keys by which the training counts itself, whatever rows are formed by.
+OWN = (*MODEL_KEYS, "data.max_length", "data.train")
+
 TRAIN = Stage(
     name="train",
     version=1,
     reads=(
         *MODEL_KEYS,
+        "distributed.fsdp",
+        "distributed.fsdp.param_dtype",
+        "distributed.fsdp.reduce_dtype",
         "data.packing",
         "data.max_length",
         "data.train",
         "tune",
         "train",
+        *streaming.KEYS,
     ),
+    # The fingerprint of format has them.
+    covered=tuple(key for key in streaming.KEYS if key not in OWN),
     needs=("format", "load"),
     writes=("metrics.jsonl", "adapter"),
     identity=_identity,

@@ -63,7 +63,7 @@ def train_recipe(loaded: Loaded, wish: Wish, progress: Progress) -> RunDirectory
                 if not wish.only_format:
                     _tell_unread(run, loaded, reads, reports["train"]["figures"], progress)
 
-            _keep_record(run, work)
+            _keep_record(run, work, progress)
             if wish.only_format:
                 run.note(state="interrupted")
     return run
@@ -146,7 +146,7 @@ def _begin(run: RunDirectory, loaded: Loaded, key: str, progress: Progress) -> N
     )
 
 
-def _keep_record(run: RunDirectory, work: Callable[[], object]) -> None:
+def _keep_record(run: RunDirectory, work: Callable[[], object], progress: Progress) -> None:
     """Does the work, and notes in run.json how it ended."""
     from ftune.report.write import write_run_report
 
@@ -167,8 +167,10 @@ def _keep_record(run: RunDirectory, work: Callable[[], object]) -> None:
             raise Interrupted(f"{error}; {second}", error.exit_code) from error
         raise
     except BaseException as error:
-        with suppress(RunError):  # on a full disk the first error says more
+        with suppress(Exception):  # on a full disk the first error says more
             note("failed", f"{type(error).__name__}: {error}")
+            write_run_report(run.folder)
+            progress.say(f"how far it came: {run.folder / 'report.html'}")
         raise
     note("done")
     write_run_report(run.folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from ftune.fast.quick import quick
 from ftune.train import compiling, isolation, optim
 from ftune.train.job import Job
 from ftune.train.layerwise import by_layer
+from ftune.train.sharding import Sharding, split
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Engine:
     schedule: torch.optim.lr_scheduler.LambdaLR
     device: torch.device
     trained: dict[str, torch.nn.Parameter]  # the trainable parameters by name
+    sharding: Sharding | None = None  # where each process holds a share of the model
 
     @property
     def processes(self) -> int:
@@ -63,42 +65,56 @@ def ready(job: Job, total: int) -> Iterator[Engine]:
         compiling.check(model, device)
     if job.hooks.begin:
         job.hooks.begin(total)
+    isolation.check(job)
+    if settings.gradient_checkpointing:
+        _checkpoint_activations(model)
+    accelerator = _accelerator(job, device)
+    with ExitStack() as stack:
+        if job.fsdp is not None:
+            stack.enter_context(quick(model))  # what is tried is tried on whole weights
+        sharding = stack.enter_context(split(job, device))
+        optimizer, schedule = _optimizer(job, total)
+        # What is split adds up its gradients itself.
+        prepared = accelerator.prepare_model(
+            model, device_placement=False, evaluation_mode=sharding is not None
+        )
+        engine = Engine(
+            accelerator=accelerator,
+            model=prepared,
+            plain=model,
+            optimizer=accelerator.prepare_optimizer(optimizer, device_placement=False),
+            schedule=schedule,
+            device=device,
+            trained={n: p for n, p in model.named_parameters() if p.requires_grad},
+            sharding=sharding,
+        )
+        try:
+            settled = compiled.settled() if settings.torch_compile else nullcontext()
+            with settled, quick(model, settings.torch_compile):
+                if settings.torch_compile:
+                    compiling.warm(job, device)
+                yield engine
+        finally:
+            for tracker in accelerator.trackers:
+                tracker.finish()
+            accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
+            model.__dict__.pop("forward", None)  # what mixed precision put over the class's own
+            if settings.gradient_checkpointing:
+                _activation_checkpointing(model, "disable")()
+                model.disable_input_require_grads()
+            optimizer.zero_grad(set_to_none=True)
+            model.train(was_training)
+
+
+def _optimizer(job: Job, total: int) -> tuple[torch.optim.Optimizer, Any]:
+    """The optimizer over the trainable parameters, and its schedule of ``total`` steps."""
+    settings, model = job.settings, job.model
     groups = job.hooks.groups() if job.hooks.groups else None
     if job.layers and settings.layer_rate_decay is not None:
         groups = groups or optim.parameter_groups(model, settings.weight_decay)
         groups = by_layer(model, groups, job.layers, settings)
     optimizer = optim.build_optimizer(model, settings, job.progress, groups)
-    schedule = optim.build_schedule(optimizer, settings, total)
-    isolation.check(job)
-    if settings.gradient_checkpointing:
-        _checkpoint_activations(model)
-    accelerator = _accelerator(job, device)
-    prepared = accelerator.prepare_model(model, device_placement=False)
-    engine = Engine(
-        accelerator=accelerator,
-        model=prepared,
-        plain=model,
-        optimizer=accelerator.prepare_optimizer(optimizer, device_placement=False),
-        schedule=schedule,
-        device=device,
-        trained={n: p for n, p in model.named_parameters() if p.requires_grad},
-    )
-    try:
-        settled = compiled.settled() if settings.torch_compile else nullcontext()
-        with settled, quick(model, settings.torch_compile):
-            if settings.torch_compile:
-                compiling.warm(job, device)
-            yield engine
-    finally:
-        for tracker in accelerator.trackers:
-            tracker.finish()
-        accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
-        model.__dict__.pop("forward", None)  # what mixed precision put over the class's own
-        if settings.gradient_checkpointing:
-            _activation_checkpointing(model, "disable")()
-            model.disable_input_require_grads()
-        optimizer.zero_grad(set_to_none=True)
-        model.train(was_training)
+    return optimizer, optim.build_schedule(optimizer, settings, total)
 
 
 def _accelerator(job: Job, device: torch.device) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ftune.recipe.distributed import Fsdp
 from ftune.recipe.schema import Train
 from ftune.run.progress import Progress, Silent
 from ftune.run.signals import StopFlag
@@ -84,6 +85,7 @@ class Job:
     eval_collate: Callable[[Micro], Batch] | None = None
     identity: Mapping[str, Any] = field(default_factory=dict)
     mixed_precision: str = "no"
+    fsdp: Fsdp | None = None
     hooks: Hooks = field(default_factory=Hooks)
     layers: Sequence[LayerGroup] = ()
     progress: Progress = field(default_factory=Silent)
@@ -113,6 +115,8 @@ class Outcome:
     peak_memory_bytes: int  # of this process, or of its GPU
     resumed_from: int | None  # step of the checkpoint that this sitting went on from
     skipped_steps: int  # not finite, and left out
+    spiked_steps: int  # spikes, and left out
     halvings: int  # how often micro-batches were halved, for want of memory
     layers: Sequence[Mapping[str, Any]]  # rates and first steps, where training goes by layer
     fast_paths: Mapping[str, str]  # which were taken, and why one was not
+    sharding: Mapping[str, Any] | None = None  # what each process held a share of

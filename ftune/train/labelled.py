@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ftune.fast.pooling import at_last_tokens
+from ftune.train.tasked import task_ids
 from ftune.types import Batch
 
 NONE = -100  # the target of a row, or of a token, that has none
@@ -14,7 +16,8 @@ def outputs(model: Any, batch: Batch) -> Any:
     given = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
     if batch.token_type_ids is not None:
         given["token_type_ids"] = batch.token_type_ids
-    return model(**given)
+    with at_last_tokens(model, batch.attention_mask):
+        return model(**given, **task_ids(batch))
 
 
 def wide(logits: Any) -> Any:

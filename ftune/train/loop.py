@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ftune.errors import Interrupted
 from ftune.fast.telling import told
 from ftune.run.progress import Meter
-from ftune.train import gradient, memory, randomness, tracking
+from ftune.train import frozen, gradient, memory, randomness, tracking
 from ftune.train.engine import Engine, ready
 from ftune.train.evaluating import evaluation_loss
 from ftune.train.job import Job, Outcome, Step
 from ftune.train.layerwise import Layerwise, layer_by_layer
 from ftune.train.metrics_file import MetricsFile
 from ftune.train.saving import Saver
+from ftune.train.spikes import kept
 from ftune.train.state import State
-from ftune.train.stepping import Taken, check_overflows, check_skips, take_step
+from ftune.train.stepping import Taken, check_overflows, check_skips, figures, take_step
 
 
 def train(job: Job) -> Outcome:
@@ -34,20 +37,22 @@ def train(job: Job) -> Outcome:
         memory.told(settings),
         ready(job, sum(counts)) as engine,
         layer_by_layer(job.layers, settings, counts, engine.trained) as layerwise,
+        frozen.at_rest(job, engine, sum(counts)) as seconds,
     ):
         gradient.check(engine, job)
         randomness.seed(settings.seed, engine.process)
         saver = Saver(job, engine, sum(counts))
         state = saver.resume()
+        state.seconds += seconds
         metrics = MetricsFile(job.folder / "metrics.jsonl", state.step, engine.process == 0)
         tracking.start(engine.accelerator, settings.report_to, job.name, job.folder, state.step)
-        with job.progress.meter("train", sum(counts), "steps") as meter:
+        with saver.open(), job.progress.meter("train", sum(counts), "steps") as meter:
             run = _Run(job, engine, saver, metrics, meter, state, counts, layerwise)
             if said := layerwise.never():
                 job.progress.warn(said)
             run.settle()  # what was still due when the last sitting ended
             for epoch in range(state.epoch, len(counts)):
-                steps = job.plan.epoch(epoch)
+                steps = run.steps_of(epoch)
                 state.enter(epoch)
                 while state.step_in_epoch < counts[epoch] and not state.stopped_early:
                     run.take(steps[state.step_in_epoch], len(steps))
@@ -69,19 +74,34 @@ class _Run:
     counts: tuple[int, ...]
     layerwise: Layerwise
 
+    def steps_of(self, epoch: int) -> Sequence[Step]:
+        """The steps of an epoch; where its rows are only formed now, a stop in the midst is saved.
+
+        Raises:
+            Interrupted: it was asked to stop.
+        """
+        try:
+            return self.job.plan.epoch(epoch)
+        except Interrupted:
+            self.leave_if_asked()
+            raise
+
     def take(self, step: Step, steps_in_epoch: int) -> None:
         """One optimizer step, counted, shown and logged."""
         state = self.state
         rate = float(self.engine.schedule.get_last_lr()[0])
         self.unfreeze()
         start = time.perf_counter()
-        taken = take_step(self.engine, self.job, step, state.step + 1, state.halvings)
+        number, settings = state.step + 1, self.job.settings
+        taken = take_step(self.engine, self.job, step, number, state.halvings, state.recent)
         seconds = time.perf_counter() - start
         state.halvings = taken.halvings
         if taken.skipped:
             state.add(step.rows, step.tokens, 0, 0.0, seconds)
         else:
             state.add(step.rows, step.tokens, step.targets, taken.loss_sum, seconds)
+        if taken.applied and settings.on_spike != "ignore":
+            state.recent = kept(state.recent, figures(step, taken), settings.spikes.window)
         state.epochs = state.epoch + state.step_in_epoch / steps_in_epoch
         state.grad_norm = taken.grad_norm if taken.applied else None
         state.learning_rate = rate
@@ -111,10 +131,12 @@ class _Run:
         if not taken.skipped:
             state.skipped_in_a_row = 0
             return
-        state.skipped += 1
+        state.skipped += not taken.spiked
+        state.spiked += taken.spiked
         state.skipped_in_a_row += 1
         self.job.progress.warn(f"step {state.step}: {taken.skipped}")
-        self.metrics.append({"step": state.step, "skipped": state.skipped, "why": taken.skipped})
+        left_out = state.skipped + state.spiked
+        self.metrics.append({"step": state.step, "skipped": left_out, "why": taken.skipped})
         rate = self.job.settings.learning_rate
         check_skips(state.skipped_in_a_row, state.step, rate)
 
@@ -125,6 +147,7 @@ class _Run:
         on here.
         """
         state, settings = self.state, self.job.settings
+        self.saver.check()
         self.leave_if_asked()
         last = state.step == sum(self.counts)
         end = last or state.step_in_epoch == self.counts[state.epoch]
@@ -198,15 +221,15 @@ class _Run:
         self.engine.accelerator.log(shown, step=self.state.step)
 
     def save(self) -> None:
-        """A checkpoint, with the metrics up to here behind it."""
-        self.metrics.sync()
-        self.saver.save(self.state)
+        """A checkpoint, with the metrics up to here behind it; it is written beside the loop."""
+        self.saver.save(self.state, self.metrics.sync)
 
     def leave_if_asked(self) -> None:
         """Saves and raises Interrupted if any process was asked to stop."""
         if not self.engine.total(float(bool(self.job.stop))):
             return
         self.save()
+        self.saver.finish()
         raise Interrupted(
             f"stopped after step {self.state.step} of {sum(self.counts)}, which is saved in "
             f"{self.saver.folder(self.state)}; the same command goes on from there",
@@ -216,6 +239,12 @@ class _Run:
 
 def _due(step: int, every: int | None, end_of_epoch: bool) -> bool:
     return end_of_epoch if every is None else step % every == 0
+
+
+def _shares(engine: Engine) -> dict[str, Any] | None:
+    if engine.sharding is None:
+        return None
+    return engine.sharding.told(engine.optimizer.optimizer, memory.peak(engine.device))
 
 
 def _outcome(
@@ -239,7 +268,9 @@ def _outcome(
         peak_memory_bytes=memory.peak(engine.device),
         resumed_from=saver.resumed_from,
         skipped_steps=state.skipped,
+        spiked_steps=state.spiked,
         halvings=state.halvings,
         layers=layerwise.told(state.step),
         fast_paths=told(engine.plain),
+        sharding=_shares(engine),
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 import torch
 
 from ftune.errors import RunError
-from ftune.train import checkpoint, randomness
+from ftune.train import checkpoint, gathering, randomness
+from ftune.train.background import Background, Copies
 from ftune.train.engine import Engine
 from ftune.train.flattening import flatten, unflatten
 from ftune.train.job import Job
@@ -23,13 +25,17 @@ FORMAT = 1  # raised when an older checkpoint can't be read any more
 
 
 class Saver:
-    """Saves and resumes one training; only the first process writes."""
+    """Saves and resumes one training; only the first process writes.
+
+    What is saved is copied at once and written beside the loop, one save at a time.
+    """
 
     def __init__(self, job: Job, engine: Engine, total: int) -> None:
         self._engine, self._job = engine, job
         self.root: Path = job.folder / "checkpoints"
         self.resumed_from: int | None = None
-        self._saved: State | None = None  # as of the last save, or the resume
+        self._saved: State | None = None  # as of the last save, under way or done, or the resume
+        self._beside, self._copies = Background(), Copies()
         shapes = [(n, list(p.shape), str(p.dtype)) for n, p in engine.trained.items()]
         own = {
             "format of checkpoints": FORMAT,
@@ -39,16 +45,47 @@ class Saver:
         }
         self._identity = json.loads(json.dumps({**own, **job.identity}))
 
-    def save(self, state: State) -> None:
-        """Writes the checkpoint of this step, then removes those beyond the limit.
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """However what is inside ends, no save is under way after it."""
+        try:
+            yield
+        except BaseException:
+            try:
+                self._beside.wait()
+            except RunError as error:  # the first error is the one to tell
+                self._job.progress.warn(str(error))
+            raise
+        self.finish()
+
+    def check(self) -> None:
+        """Raises RunError if the save under way has failed meanwhile; doesn't wait."""
+        self._beside.check()
+
+    def finish(self) -> None:
+        """Waits until what was saved is on the disk; all processes must call it alike.
 
         Raises:
-            RunError: a weight is not finite, or it could not be written.
+            RunError: it could not be written.
+        """
+        self._beside.wait()
+        self._engine.accelerator.wait_for_everyone()
+        if self._saved is not None:
+            self._note_safe(self._saved)
+
+    def save(self, state: State, before: Callable[[], None] = lambda: None) -> None:
+        """Begins to write the checkpoint of this step, after which those beyond the limit go.
+
+        It is written beside the loop where memory has room for a copy, else waited for.
+        ``before`` is called before anything is written, in the thread that writes.
+
+        Raises:
+            RunError: a weight is not finite, or it, or the one before, could not be written.
         """
         if state == self._saved:
             return
-        weights = self._engine.trained
-        bad = [name for name, p in weights.items() if not bool(torch.isfinite(p).all())]
+        self._beside.wait()
+        bad = gathering.not_finite(self._engine.trained)
         if bad:
             raise RunError(
                 f"step {state.step}: {bad[0]} is no longer finite ({len(bad)} tensors), so no "
@@ -56,13 +93,19 @@ class Saver:
                 f"(now {self._job.settings.learning_rate:g}) and run the same command again"
             )
         states = self._all_random_states()
-        if self._engine.process == 0:
-            self._write(state, weights, states)
-        self._engine.accelerator.wait_for_everyone()
-        self._note_saved(state)
-
-    def _note_saved(self, state: State) -> None:
+        if self._saved is not None:  # the first process has waited for it, and all for that one
+            self._note_safe(self._saved)
+        first = self._engine.process == 0
+        weights = gathering.whole(self._engine.trained, first)
+        optimizer, tensors = flatten(self._engine.optimizer.optimizer.state_dict(), "optimizer")
+        moments = gathering.whole(tensors, first)
         self._saved = replace(state)
+        if first:
+            own = {id(t) for n, t in weights.items() if t is not self._engine.trained[n]}
+            own |= {id(t) for n, t in moments.items() if t is not tensors[n]}
+            self._write(self._saved, weights, (optimizer, moments), states, own, before)
+
+    def _note_safe(self, state: State) -> None:
         self._job.stop.safe = f"the checkpoint {self.folder(state)} is whole"
 
     def folder(self, state: State) -> Path:
@@ -70,25 +113,46 @@ class Saver:
         return checkpoint.path_of(self.root, state.step)
 
     def _write(
-        self, state: State, weights: Mapping[str, torch.Tensor], states: list[tuple[Any, Any]]
+        self,
+        state: State,
+        weights: checkpoint.Tensors,
+        optimizer: tuple[Any, checkpoint.Tensors],
+        states: list[tuple[Any, Any]],
+        own: set[int],
+        before: Callable[[], None],
     ) -> None:
-        inner, scaler = self._engine.optimizer.optimizer, self._engine.accelerator.scaler
-        optimizer, tensors = flatten(inner.state_dict(), "optimizer")
+        """``own``: ids of the tensors that were made for this save; others are still trained."""
+        scaler = self._engine.accelerator.scaler
         content = {
             "identity": self._identity,
             "state": asdict(state),
-            "optimizer": optimizer,
+            "optimizer": optimizer[0],
             "schedule": flatten(self._engine.schedule.state_dict(), "schedule")[0],
             "scaler": None if scaler is None else scaler.state_dict(),
             "random": [plain for _, plain in states],
         }
         random = {f"{i}.{k}": t for i, (ts, _) in enumerate(states) for k, t in ts.items()}
-        parts = {"weights": weights, "optimizer": tensors, "random": random}
+        parts: dict[str, checkpoint.Tensors] = {
+            "weights": weights,
+            "optimizer": optimizer[1],
+            "random": random,
+        }
         if self._job.hooks.state:
             parts[METHOD] = self._job.hooks.state()
-        checkpoint.save(self.root, state.step, content, parts)
         limit = self._job.settings.save_total_limit
-        checkpoint.rotate(self.root, limit, state.best_step)
+        beside = self._copies.fits(parts)
+        if beside:
+            parts = {**self._copies.take(parts, own | set(map(id, random.values())))}
+
+        def write() -> None:
+            before()
+            checkpoint.save(self.root, state.step, content, parts)
+            self._note_safe(state)
+            checkpoint.rotate(self.root, limit, state.best_step)
+
+        self._beside.begin(write)
+        if not beside:
+            self._beside.wait()
 
     def _all_random_states(self) -> list[tuple[dict[str, torch.Tensor], dict[str, Any]]]:
         own = randomness.capture()
@@ -116,7 +180,9 @@ class Saver:
         self._check_identity(found)
         self._load_trained(found)
         tensors = found.tensors("optimizer")
-        self._engine.optimizer.load_state_dict(unflatten(found.state["optimizer"], tensors))
+        optimizer = self._engine.optimizer
+        whole = unflatten(found.state["optimizer"], tensors)
+        optimizer.load_state_dict(gathering.state_like(whole, optimizer.optimizer))
         self._engine.schedule.load_state_dict(found.state["schedule"])
         if found.state["scaler"] is not None:
             self._engine.accelerator.scaler.load_state_dict(found.state["scaler"])
@@ -124,7 +190,8 @@ class Saver:
         self.resumed_from = found.step
         self._job.progress.say(f"going on from the checkpoint of step {found.step}")
         state = State(**found.state["state"])
-        self._note_saved(state)
+        self._saved = replace(state)
+        self._note_safe(state)
         return state
 
     def _restore_random(self, found: checkpoint.Checkpoint) -> None:
@@ -181,7 +248,7 @@ class Saver:
             )
         with torch.no_grad():
             for name, parameter in own.items():
-                parameter.copy_(saved[name])
+                parameter.copy_(gathering.like(saved[name], parameter))
 
     def load_best(self, state: State) -> int:
         """Puts the best weights back; the step whose weights the model holds then."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ftune.train.spikes import Figures
+
 
 @dataclass
 class State:
@@ -31,7 +33,9 @@ class State:
     grad_norm: float | None = None  # before clipping; None if fp16 could not hold it
     overflows: int = 0  # steps in a row that fp16 could not hold
     skipped: int = 0  # steps that were not finite and left out, in all
-    skipped_in_a_row: int = 0  # up to the last step
+    spiked: int = 0  # steps that were spikes and left out, in all
+    skipped_in_a_row: int = 0  # of both, up to the last step
+    recent: tuple[Figures, ...] = ()  # of the last applied steps, where spikes count
     halvings: int = 0  # how often micro-batches were halved, for want of memory
     evaluated_step: int = 0  # the last step after which the evaluation loss was taken
     eval_loss: float | None = None
@@ -39,6 +43,10 @@ class State:
     best_step: int | None = None
     worse: int = 0  # evaluations in a row without a lower loss
     stopped_early: bool = False
+
+    def __post_init__(self) -> None:
+        """JSON has no tuples."""
+        self.recent = tuple((loss, norm) for loss, norm in self.recent)
 
     def enter(self, epoch: int) -> None:
         """Goes to an epoch, to its start unless it is the one under way."""

@@ -12,11 +12,12 @@ from ftune.errors import RunError
 from ftune.train.engine import Engine
 from ftune.train.gradient import summed
 from ftune.train.job import Job, Step
+from ftune.train.spikes import Figures, agreed, limits, spike
 from ftune.types import Batch
 
 ROWS_NAMED = 16  # rows that an error lists
 OVERFLOWS = 25  # fp16 steps in a row that may be skipped: 2**25 is beyond any sensible scale
-SKIPS = 10  # steps in a row that train.on_nan: skip leaves out: beyond, it is not the rows
+SKIPS = 10  # steps in a row that may be left out: beyond, it is not the rows
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Taken:
     """Sum of the loss and norm of the gradient before clipping, over all processes.
 
     ``overflowed``: fp16 could not hold the gradient, the scale was lowered, nothing was applied.
-    ``skipped``: why the step was not applied, with its rows; empty if it was.
+    ``skipped``: why the step was not applied, with its rows; empty if it was. ``spiked``: it was
+    finite, and a spike.
     ``halvings``: how often micro-batches were halved, for want of memory.
     """
 
@@ -33,6 +35,7 @@ class Taken:
     halvings: int = 0
     overflowed: bool = False
     skipped: str = ""
+    spiked: bool = False
 
     @property
     def applied(self) -> bool:
@@ -40,30 +43,43 @@ class Taken:
         return not (self.overflowed or self.skipped)
 
 
-def take_step(engine: Engine, job: Job, step: Step, number: int, halvings: int = 0) -> Taken:
+def take_step(
+    engine: Engine,
+    job: Job,
+    step: Step,
+    number: int,
+    halvings: int = 0,
+    recent: Sequence[Figures] = (),
+) -> Taken:
     """Forward, backward, and one update of the weights.
 
+    ``recent`` are the figures of the last applied steps, where spikes count.
+
     Raises:
-        RunError: the loss or the gradient is not finite, and ``train.on_nan`` is not skip, or
-            memory is short; the weights are as before the step.
+        RunError: the loss or the gradient is not finite, or a spike, and ``train.on_nan`` or
+            ``on_spike`` says stop, or memory is short; the weights are as before the step.
     """
-    may_skip = job.settings.on_nan == "skip"
+    on_nan = job.settings.on_nan  # read also where all goes well, so that it counts as read
     engine.model.train()
     found = summed(engine, job, step, number, halvings)
     _check_count(engine, step, found.batches)
-    norm = engine.accelerator.clip_grad_norm_(
-        engine.trained.values(), job.settings.max_grad_norm or math.inf
-    )
+    norm = _clip(engine, job.settings.max_grad_norm or math.inf)
     own = torch.stack([*found.losses, norm.to(found.losses[0])]).tolist()  # waits for the device
     taken = Taken(engine.total(sum(own[:-1])), own[-1], found.halvings)
     what = _not_finite(taken)
     if what == "gradient" and engine.accelerator.scaler is not None:
         taken = replace(taken, overflowed=True)
     elif what:
-        why = _why(engine, job, what, taken, found.batches, own[:-1])
-        if not may_skip:
+        value = taken.loss_sum if what == "loss" else taken.grad_norm
+        said = f"the {what} is {value}" if what == "loss" else f"the gradient's norm is {value}"
+        why = _why(engine, job, said, found.batches, [math.isfinite(x) for x in own[:-1]])
+        if on_nan != "skip":
             raise _diverged(job, number, why)
         return _left_out(engine, replace(taken, skipped=why))
+    elif why := _spike(engine, job, step, taken, recent, found.batches, own[:-1]):
+        if job.settings.on_spike != "skip":
+            raise _spiked(number, why)
+        return _left_out(engine, replace(taken, skipped=why, spiked=True))
     engine.optimizer.step()
     if job.hooks.after_step and taken.applied:
         job.hooks.after_step(number)
@@ -71,6 +87,44 @@ def take_step(engine: Engine, job: Job, step: Step, number: int, halvings: int =
     if taken.applied:
         engine.schedule.step()
     return taken
+
+
+def _spike(
+    engine: Engine,
+    job: Job,
+    step: Step,
+    taken: Taken,
+    recent: Sequence[Figures],
+    batches: Sequence[Batch],
+    losses: Sequence[float],
+) -> str:
+    """Why a finite step is not to be applied, with its rows; empty if it is."""
+    if job.settings.on_spike == "ignore":
+        return ""
+    rule = job.settings.spikes
+    most = limits(recent, rule.deviations, rule.window)
+    if most is None:
+        return ""
+    said = agreed(spike(figures(step, taken), most), engine.total)
+    if not said:
+        return ""
+    good = [x <= most[0] * max(1, b.count) for b, x in zip(batches, losses, strict=True)]
+    return _why(engine, job, said, batches, good)
+
+
+def figures(step: Step, taken: Taken) -> Figures:
+    """Mean loss and gradient's norm of a step."""
+    return taken.loss_sum / max(1, step.targets), taken.grad_norm
+
+
+def _clip(engine: Engine, most: float) -> torch.Tensor:
+    """The norm of the whole gradient, all processes' shares included; it is scaled to ``most``."""
+    trained = list(engine.trained.values())
+    if engine.sharding is None:
+        return engine.accelerator.clip_grad_norm_(trained, most)
+    norm = math.sqrt(engine.total(engine.sharding.squares(trained)))
+    engine.sharding.scale(trained, min(1.0, most / (norm + 1e-6)))  # as torch's clip_grad_norm_
+    return torch.tensor(norm, dtype=torch.float64)
 
 
 def _not_finite(taken: Taken) -> str:
@@ -99,13 +153,12 @@ def _check_count(engine: Engine, step: Step, batches: Sequence[Batch]) -> None:
 def _why(
     engine: Engine,
     job: Job,
-    what: str,
-    taken: Taken,
+    said: str,
     batches: Sequence[Batch],
-    losses: Sequence[float],
+    good: Sequence[bool],
 ) -> str:
-    """Names the micro-batches whose own loss is not finite, or all where none stands out."""
-    bad = [b for b, x in zip(batches, losses, strict=True) if not math.isfinite(x)]
+    """Names the rows of the micro-batches that are not ``good``, or all where none stands out."""
+    bad = [b for b, fine in zip(batches, good, strict=True) if not fine]
     found = [{row for batch in bad for row in batch.rows}]
     every = [{row for batch in batches for row in batch.rows}]
     if engine.processes > 1:
@@ -115,9 +168,7 @@ def _why(
     rows = sorted(set().union(*found) or set().union(*every))
     named = ", ".join(job.describe(row) for row in rows[:ROWS_NAMED])
     more = f" and {len(rows) - ROWS_NAMED} more" if len(rows) > ROWS_NAMED else ""
-    value = taken.loss_sum if what == "loss" else taken.grad_norm
-    said = "loss" if what == "loss" else "gradient's norm"
-    return f"the {said} is {value}, so the step was not applied; its rows: {named}{more}"
+    return f"{said}, so the step was not applied; its rows: {named}{more}"
 
 
 def _diverged(job: Job, number: int, why: str) -> RunError:
@@ -125,6 +176,14 @@ def _diverged(job: Job, number: int, why: str) -> RunError:
         f"step {number}: {why}; nothing of it is saved; lower train.learning_rate (now "
         f"{job.settings.learning_rate:g}) or look at these rows, or leave such steps out with "
         "train.on_nan: skip, then run the same command again"
+    )
+
+
+def _spiked(number: int, why: str) -> RunError:
+    return RunError(
+        f"step {number}: {why}; nothing of it is saved; look at these rows, then run the same "
+        "command again with train.on_spike: skip, which leaves such steps out, or as another run "
+        "with train.on_spike: ignore or more of train.spikes.deviations"
     )
 
 
@@ -136,9 +195,9 @@ def check_skips(skips: int, number: int, learning_rate: float) -> None:
     """
     if skips >= SKIPS:
         raise RunError(
-            f"step {number}: {skips} steps in a row were not finite and left out (train.on_nan: "
-            f"skip), so it is not single rows; lower train.learning_rate (now {learning_rate:g}) "
-            "and run the same command again"
+            f"step {number}: {skips} steps in a row were not finite or spikes, and left out "
+            "(train.on_nan or on_spike: skip), so it is not single rows; lower "
+            f"train.learning_rate (now {learning_rate:g}) and run the same command again"
         )
 
 

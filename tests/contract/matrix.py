@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from small_runs import make_model, one_thread
+from small_runs import NARROW, make_model, one_thread
 from small_tasks import make_encoder, make_seq2seq
 
 from ftune.errors import FtuneError
@@ -97,7 +97,7 @@ def tried(
     torch.manual_seed(0)
     base = load_model(section, tokenizer, task=task)
     module = METHODS.load(method)
-    model = module.attach(base.model, module.Config(), tokenizer)
+    model = module.attach(base.model, module.Config(**NARROW.get(method, {})), tokenizer)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data += 0.01 * torch.randn_like(parameter)

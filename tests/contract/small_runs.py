@@ -22,7 +22,16 @@ from ftune.stages.whole import STAGES
 TINY = ROOT / "assets" / "tiny"
 # What no two runs have alike, or what names the place where a run stands.
 TIMES = {"seconds", "tokens_per_second", "memory_bytes", "eval_seconds", "peak_memory_bytes"}
+TIMES |= {"cost", "seconds_per_prompt", "prompt_tokens_per_second", "generated_tokens_per_second"}
 WORDS = ("onions", "a kettle", "two spoons", "paper", "red paint", "bread", "nails", "a map")
+
+# What methods need besides their defaults, the widths of small models being no multiple of those.
+NARROW: dict[str, dict[str, Any]] = {
+    "multitask_prompt_tuning": {"tasks": ("a", "b")},
+    "road": {"group_size": 16},
+    "fourierft": {"n_frequency": 100, "scaling": 20.0},
+    "miss": {"r": 16},
+}
 
 RECIPE = """\
 model:

@@ -93,13 +93,13 @@ def test_example_method_and_objective(example: Callable[[str], Any]) -> None:
     from ftune.recipe.schema import Model
     from ftune.train.objectives import sft
 
-    method = example("ftune/model/tuning/loha.py")
+    method = example("ftune/model/tuning/hira.py")
     objective = example("ftune/train/objectives/smoothed.py")
     section = Model(name_or_path="ftune:tiny", device="cpu")
     tokenizer = load_tokenizer(section)
     model = method.attach(load_model(section, tokenizer).model, method.Config(), tokenizer)
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
-    assert trained and all("hada" in name for name in trained)
+    assert trained and all("hira" in name for name in trained)
     ids = torch.arange(5, 13).reshape(1, 8)
     batch = Batch(ids, ids, torch.arange(8)[None], torch.ones_like(ids), (0,), 7, 1)
     plain = sft.loss(model, batch, sft.Config())

@@ -124,9 +124,10 @@ def configs(config: type[Section]) -> st.SearchStrategy[Any]:
             kept[key] = value
         return config.model_validate(kept)
 
-    required = [k for k, f in config.model_fields.items() if f.is_required()]
-    assert not required, f"{config.__module__}: keys without a default need a case here: {required}"
-    return st.fixed_dictionaries(dict.fromkeys(config.model_fields, plain)).map(build)
+    keys: dict[str, Any] = dict.fromkeys(config.model_fields, plain)
+    texts = st.sampled_from(["no", "1e-4", "x y", "0755"])
+    keys |= {key: texts for key, field in config.model_fields.items() if field.is_required()}
+    return st.fixed_dictionaries(keys).map(build)
 
 
 def whole(kind: str, chosen: Chosen) -> Any:

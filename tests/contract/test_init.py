@@ -110,6 +110,11 @@ def made_recipe(folder: Path, *arguments: str) -> Any:
 @pytest.mark.parametrize("method", METHODS.names())
 def test_a_recipe_of_each_method_is_right(method: str, tmp_path: Path) -> None:
     write_rows(tmp_path / "a.jsonl", [ALPACA])
+    if method == "multitask_prompt_tuning":  # one file is not several tasks
+        done = call("init", "a.jsonl", "--method", method, within=tmp_path)
+        assert done.code == 2
+        assert "name the tasks in tune.tasks" in done.err
+        return
     assert made_recipe(tmp_path, "a.jsonl", "--method", method).tune.name == method
 
 

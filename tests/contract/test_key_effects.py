@@ -23,12 +23,23 @@ EIGHT = ("model.quantization.load_in_8bit=true",)
 PROMPT = ("tune={method: prompt_tuning, num_virtual_tokens: 2}",)
 TEXT = ("tune={method: prompt_tuning, num_virtual_tokens: 2, prompt_tuning_init: TEXT, "
         "prompt_tuning_init_text: Buy}",)  # fmt: skip
+EVA = ("tune.init_lora_weights=eva", "data.train.0.weight=3")
+MULTI = (
+    "tune={method: multitask_prompt_tuning, tasks: [a, b], num_virtual_tokens: 2}",
+    "data.train=[{path: train.jsonl, format: alpaca, task: a},"
+    " {path: eval.jsonl, format: alpaca, task: b}, {path: test.jsonl, format: alpaca, task: a}]",
+    "data.eval=[{path: eval.jsonl, format: alpaca, task: a}]",
+    "data.test=[{path: test.jsonl, format: alpaca, task: a}]",
+    "train.learning_rate=1.0",
+    "train.eval_steps=1",
+)
 LONG = ("data.max_length=29", "data.on_too_long=truncate")
 SAMPLED = ("evaluate.generation.do_sample=true", "evaluate.metrics=[bleu]")
 ASKED = ("evaluate.metrics=[bleu]",)
 KEPT = ("evaluate.retain=[{name: old, path: test.jsonl, format: alpaca}]",)
 SUITES = ("evaluate.suites=[own]", "evaluate.harness.include_path=tasks")
 BOTH = f"data.train=[{ON % 'train.jsonl'}, {ON % 'eval.jsonl'}]"
+UNEVEN = BOTH.replace("alpaca}", "alpaca, weight: 2.7}", 1)
 SHOWN = "data.train.0.few_shot={k: 1, pool: {path: train.jsonl, max_rows: 3}}"
 EVEN = (BOTH, "data.mixture.sampling=uniform")
 WARM = (BOTH, "data.mixture.sampling=temperature", "data.mixture.temperature=2.0")
@@ -46,6 +57,7 @@ REFUSED = {
     "data.on_too_long=error",
     "data.min_trained=0.9",
     "model.trust_remote_code=true",
+    "distributed.fsdp.cpu_offload=true",
 }
 
 
@@ -84,6 +96,9 @@ CASES = [
     Case("data.mixture.cap=5", "format", WARM),
     Case("data.mixture.by=trained_tokens", "format", EVEN),
     Case("data.mixture.stop=all_exhausted", "format", EVEN),
+    Case("data.mixture.redraw=true", "format", EVEN),
+    Case("data.streaming.buffer=8", "format", ("train.max_steps=4",)),
+    Case("data.streaming.by=trained_tokens", "format", (UNEVEN, "data.streaming.buffer=40")),
     Case("data.eval.0.path=test.jsonl", "format"),
     Case("data.eval.0.columns={instruction: output}", "format"),
     Case("data.eval.0.max_rows=2", "format"),
@@ -121,6 +136,9 @@ CASES = [
     Case("tune.use_rslora=true", "train"),
     Case("tune.use_dora=true", "load"),
     Case("tune.init_lora_weights=gaussian", "train"),
+    Case("tune.init_lora_weights=eva", "load"),
+    Case("tune.eva_rho=1.0", "load", EVA),
+    Case("tune.eva_batches=1", "load", EVA),
     Case("tune.bias=all", "load"),
     Case("tune.rank_pattern={q_proj: 4}", "load"),
     Case("tune.alpha_pattern={q_proj: 64}", "train"),
@@ -128,8 +146,14 @@ CASES = [
     Case("tune.num_virtual_tokens=3", "load", PROMPT),
     Case("tune.prompt_tuning_init=RANDOM", "train", PROMPT),
     Case("tune.prompt_tuning_init_text=Say", "train", TEXT),
+    Case("data.train.2.task=b", "train", MULTI),
+    Case("data.eval.0.task=b", "train", MULTI),
+    Case("data.test.0.task=b", "evaluate", MULTI),
     Case("data.packing=true", "train"),
     Case("distributed.mixed_precision=bf16", "train"),
+    *[Case(f"distributed.fsdp.{changed}", "train", ("distributed.fsdp={}",)) for changed in (
+        "transformer_layer_cls_to_wrap=[LlamaMLP]", "cpu_offload=true", "param_dtype=bfloat16",
+        "reduce_dtype=bfloat16")],
     Case("train.learning_rate=1e-3", "train"),
     Case("train.num_train_epochs=2", "train", BY_EPOCH),
     Case("train.max_steps=3", "train"),
@@ -185,6 +209,8 @@ CASES = [
     Case("evaluate.generation.repetition_penalty=9.0", "evaluate", ASKED),
     Case("evaluate.generation.stop=[a, e, i, o, u, t, s]", "evaluate", ASKED),
     Case("evaluate.batch_size=1", "evaluate", ASKED),
+    Case("evaluate.batch_tokens=1", "evaluate", ASKED),
+    Case("evaluate.robustness=[typos]", "evaluate"),
     Case("evaluate.base=false", "evaluate"),
     Case("evaluate.stride=8", "evaluate", ("data.max_length=40", "data.on_too_long=truncate")),
     Case("evaluate.retain.0.path=eval.jsonl", "evaluate", KEPT),
@@ -213,6 +239,10 @@ UNSEEN = {
     "train.objective": "there is one only",
     "train.on_nan": "of a step that fails; in test_train_faults.py",
     "train.on_oom": "the same",
+    "train.on_spike": "the same; in test_train_spikes.py",
+    "train.spikes.deviations": "the same",
+    "train.spikes.window": "the same",
+    "distributed.fsdp.reshard_after_forward": "saves memory; in test_train_sharding.py",
     "distributed.timeout_seconds": "of processes that hang; in tests/faults/test_processes.py",
     "train.torch_compile": "changes no figure, and compiling takes long; in test_train_compile.py",
     "train.grace_seconds": "of a run that is asked to stop; in tests/faults",
@@ -301,7 +331,7 @@ def test_each_key_is_in_a_table() -> None:
     # Rows of eval and test come by the same way as those of train.
     alike = {key for key in own if key.startswith(("data.eval.", "data.test."))}
     alike |= {f"evaluate.retain.{key}" for key in ("format", "revision", "split", "subset")}
-    alike |= {"evaluate.retain.weight"}
+    alike |= {"evaluate.retain.weight", "evaluate.retain.task"}
     alike |= {key for key in own if key.startswith("evaluate.retain.few_shot.")}
     assert own - alike - changed - set(UNSEEN) == set()
     assert set(UNSEEN) - own == set() and set(UNSEEN) & changed == set()

@@ -24,9 +24,9 @@ from ftune.recipe.fields import section_in, walk
 from ftune.recipe.schema import Recipe
 from ftune.recipe.slots import FAMILIES
 from ftune.recipe.view import View
-from ftune.registry import METHODS, METRICS
+from ftune.registry import METHODS, METRICS, ROOT
 from ftune.stages.whole import STAGES
-from ftune.types import Prediction
+from ftune.types import Prediction, Ranked
 
 # Read before any stage runs, from the recipe itself; test_key_effects.py shows what they change.
 BEFORE = {
@@ -79,12 +79,19 @@ RUNS: dict[str, tuple[str, ...]] = {
         "data.mixture={sampling: temperature, temperature: 2.0, cap: 2}",
         *ONE_STEP,
     ),
+    "streaming": (
+        f"data.train={SOURCES}",
+        "data.streaming={buffer: 8, by: trained_tokens}",
+        *ONE_STEP,
+    ),
+    "spikes": ("train.on_spike=stop", "train.spikes={window: 8, deviations: 5}", *ONE_STEP),
     "layer by layer": (
         "train.layer_rate_decay=2.6",
         "train.unfreeze_every.epochs=1",
         "train.lr_scheduler_type=slanted_triangular",
         *ONE_STEP,
     ),
+    "split": ("distributed.fsdp={}", *ONE_STEP),
     "shares": ("data.eval=0.3", "data.test=0.3", *ONE_STEP),
     "prompts": (
         f"data.train={PROMPTED}",
@@ -106,7 +113,21 @@ LABELLED = {
     ),
 }
 # What a method asks of the rest of a recipe; each is attached with its own defaults.
-NEEDS = {"qlora": ("model.quantization.load_in_4bit=true",)}
+EVA = "tune.init_lora_weights=eva"
+NEEDS = {
+    "lora": (EVA,),
+    "qlora": ("model.quantization.load_in_4bit=true", EVA),
+    "fourierft": ("tune.n_frequency=64",),
+    "miss": ("tune.r=16",),
+    "road": ("tune.group_size=16",),
+    "multitask_prompt_tuning": (
+        "tune.tasks=[a, b]",
+        "data.train=[{path: a.jsonl, format: alpaca, task: a},"
+        " {path: a.jsonl, format: alpaca, task: b}]",
+        "data.eval=[{path: a.jsonl, format: alpaca, task: b}]",
+        "data.test=[{path: a.jsonl, format: alpaca, task: b}]",
+    ),
+}
 
 
 def leaves() -> set[str]:
@@ -187,8 +208,8 @@ def test_the_table_of_keys_read_elsewhere_is_right(read_keys: dict[str, set[str]
 
 def test_nothing_unknown_is_read(read_keys: dict[str, set[str]]) -> None:
     read = set().union(*read_keys.values())
-    wholes = {"model.quantization", "data.mixture", "data.eval", "data.test"}
-    wholes |= {"evaluate.metrics", "evaluate.retain", "train.unfreeze_every"}
+    wholes = {"model.quantization", "data.mixture", "data.streaming", "data.eval", "data.test"}
+    wholes |= {"evaluate.metrics", "evaluate.retain", "train.unfreeze_every", "distributed.fsdp"}
     for place in ("data.train", "data.eval", "data.test", "evaluate.retain"):
         wholes |= {f"{place}.few_shot", f"{place}.few_shot.pool"}
     # That is: none, or shares.
@@ -237,8 +258,11 @@ def test_each_metric_reads_all_its_options(name: str) -> None:
     reads: set[str] = set()
     module = METRICS.load(name)
     said = "1" if name == "correlation" else "one"
-    asked = Prediction(0, "p", said, (said, "two"), loss_sum=1.0, loss_count=2, loss_bytes=3)
-    module.score([asked, asked], View(module.Config(), "option", ("option",), reads))
+    ranked = (Ranked("one", 1.0, 2, 0.5), Ranked("two", 2.0, 1, 0.5))
+    asked = Prediction(0, "p", said, (said, "two"), loss_sum=1.0, loss_count=2, loss_bytes=3,
+                       scores=(0.5, 0.5), choices=("one", "two"), ranked=ranked)  # fmt: skip
+    needed: dict[str, Any] = {"bertscore": {"model": str(ROOT / "assets/tiny")}}.get(name, {})
+    module.score([asked, asked], View(module.Config(**needed), "option", ("option",), reads))
     assert reads == {f"option.{key}" for key, _ in walk(module.Config)}
 
 

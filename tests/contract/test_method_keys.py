@@ -23,6 +23,12 @@ IMPORTANCE = "tune={method: importance, sample_rows: 2}"
 BOFT, FREEZE, PREFIX, DEEP, NORM = (
     f"tune={{method: {n}}}" for n in ("boft", "freeze", "prefix_tuning", "p_tuning_v2", "layernorm")
 )
+LOHA, HRA, RANDLORA, MISS, LOKR = (
+    f"tune={{method: {n}, r: 2}}" for n in ("loha", "hra", "randlora", "miss", "lokr")
+)
+FOURIER = "tune={method: fourierft, n_frequency: 8}"
+ROAD = "tune={method: road, group_size: 16}"
+MULTI = "tune={method: multitask_prompt_tuning, tasks: [a, b], num_virtual_tokens: 3}"
 QUERY = "target_modules=[q_proj]"
 # Those of lora, qlora and prompt_tuning are in test_key_effects.py.
 CASES: dict[str, tuple[str, ...]] = {
@@ -42,8 +48,28 @@ CASES: dict[str, tuple[str, ...]] = {
     PREFIX: ("num_virtual_tokens=2", "encoder_hidden_size=8"),
     DEEP: ("num_virtual_tokens=2", "init_text=Buy"),
     IMPORTANCE: ("share=0.5", "by=parameter", "score=gradient", "sample_rows=1"),
+    LOHA: ("r=3", "alpha=4", "rank_dropout=0.5", QUERY),
+    LOKR: ("r=1", "alpha=4", "rank_dropout=0.5", QUERY, "decompose_both=true",
+           "decompose_factor=4"),
+    FOURIER: ("n_frequency=9", "scaling=2.0", "init_weights=true", QUERY),
+    HRA: ("r=4", "apply_GS=true", QUERY),
+    RANDLORA: ("r=3", "randlora_alpha=9", "randlora_dropout=0.5", "sparse=true", QUERY),
+    MISS: ("r=4", "miss_dropout=0.5", QUERY),
+    ROAD: ("variant=road_2", "group_size=8", QUERY),
+    MULTI: ("tasks=[b, a]", "num_virtual_tokens=2", "num_ranks=2"),
     FREEZE: ("last_layers=2", "layers=[0]", "pattern=.*embed.*"),
 }  # fmt: skip
+# Of which source prompts or a text a new one starts; in tests/unit/test_multitask.py.
+STARTS = {
+    ("multitask_prompt_tuning", f"prompt_tuning_init{key}")
+    for key in ("", "_text", "_state_dict_path", "_task")
+}
+# Two sources, of a task each.
+TWO = tuple(
+    f"data.{split}=[{{path: {split}.jsonl, format: alpaca, task: a}},"
+    f" {{path: {split}.jsonl, format: alpaca, task: b}}]"
+    for split in ("train", "eval", "test")
+)
 PAIRS = [(setup, change) for setup, changes in CASES.items() for change in changes]
 
 
@@ -60,7 +86,8 @@ def plain(recipe: Path) -> dict[str, Any]:
 
 
 def overrides(setup: str) -> tuple[str, ...]:
-    return (setup, TINY, "train.max_steps=2") if setup == FREEZE else (setup,)
+    more = {FREEZE: (TINY, "train.max_steps=2"), MULTI: (*TWO, "train.learning_rate=0.3")}
+    return (setup, *more.get(setup, ()))
 
 
 @pytest.mark.parametrize(("setup", "change"), PAIRS, ids=str)
@@ -84,4 +111,4 @@ def test_each_key_has_its_case() -> None:
     own = {
         (n, k) for n in METHODS.names() if n not in others for k, _ in walk(config_of("tune", n))
     }
-    assert own == there
+    assert own - STARTS == there

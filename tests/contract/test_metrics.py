@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from ftune.errors import DataError
 from ftune.recipe.base import Section
-from ftune.registry import METRICS
-from ftune.types import Metric, Prediction
+from ftune.registry import METRICS, ROOT
+from ftune.types import Metric, Prediction, Ranked
 
 HEAVY = {"torch", "transformers", "peft", "datasets", "accelerate", "bitsandbytes", "numpy"}
 ROWS = (
@@ -29,6 +30,14 @@ OWN = {
         ("1", "5"),
         ("2", "2"),
     ),
+    "calibration": (
+        (
+            Prediction(1, "a", "x", ("x",), "a.csv", scores=(0.7, 0.3)),
+            Prediction(2, "b", "y", ("x",), "a.csv", scores=(0.4, 0.6)),
+        ),
+        ("x", "y"),
+        ("y", "x"),
+    ),
     "seqeval": (
         (
             Prediction(1, "a b", "O B-X", ("B-X I-X",), "a.csv"),
@@ -38,16 +47,33 @@ OWN = {
         ("O B-X", "B-Y O"),
     ),
 }
+
+
+def ranked(best: str, right: str, row: int = 1) -> Prediction:
+    """A row of which ``best`` is found likeliest."""
+    two = tuple(Ranked(text, 0.5 if text == best else 1.5, 1) for text in ("yes", "no"))
+    return Prediction(row, "?", best, (right,), "a.csv", choices=("yes", "no"), ranked=two)
+
+
+NEEDED = {"bertscore": {"model": str(ROOT / "assets/tiny")}}  # options that have no default
+SCORES = (0.9, 0.1)
 # Metrics whose figure on some rows is that of these rows' sums, whatever the others are.
 SUMS = {"rouge", "bleu", "chrf", "exact_match", "accuracy", "perplexity", "token_loss"}
-SUMS |= {"ter", "meteor", "length", "repetition", "seqeval", "squad"}
+SUMS |= {"ter", "meteor", "length", "repetition", "seqeval", "squad", "rank_accuracy"}
 DESCRIBING = {"distinct_n", "length", "repetition"}  # more of it is neither better nor worse
 
 each = pytest.mark.parametrize("name", METRICS.names())
 
 
+def config_of(name: str) -> Any:
+    """The metric's options as they are by default."""
+    return METRICS.load(name).Config(**NEEDED.get(name, {}))
+
+
 def rows_of(name: str) -> tuple[Prediction, ...]:
     """Rows that the metric can score."""
+    if name == "rank_accuracy":
+        return (ranked("yes", "no"), ranked("no", "no", 2))
     return OWN[name][0] if name in OWN else ROWS
 
 
@@ -65,11 +91,11 @@ def test_it_is_light_and_described(name: str) -> None:
     assert done.stdout.strip() == ""
     assert METRICS.help(name).endswith((".", ")"))
     module = METRICS.load(name)
-    assert module.NEEDS in {"text", "answers", "likelihood"}
+    assert module.NEEDS in {"text", "answers", "likelihood", "choices"}
     assert issubclass(module.Config, Section)
     for key, field in module.Config.model_fields.items():
         assert field.description, f"{name}.{key} has no docstring"
-    config = module.Config()
+    config = config_of(name)
     assert module.Config(**config.model_dump()) == config
 
 
@@ -77,7 +103,7 @@ def test_it_is_light_and_described(name: str) -> None:
 def test_figures(name: str) -> None:
     module = METRICS.load(name)
     rows = rows_of(name)
-    figures = module.score(rows, module.Config())
+    figures = module.score(rows, config_of(name))
     assert figures
     names = [figure.name for figure in figures]
     assert len(set(names)) == len(names)
@@ -86,14 +112,14 @@ def test_figures(name: str) -> None:
         assert type(figure.value) is float
         assert math.isfinite(figure.value)
         assert "version:" in figure.signature
-    again = module.score(rows, module.Config())
+    again = module.score(rows, config_of(name))
     assert again == figures
 
 
 @each
 def test_figures_are_made_of_their_rows(name: str) -> None:
     module, rows = METRICS.load(name), rows_of(name)
-    for figure in module.score(rows, module.Config()):
+    for figure in module.score(rows, config_of(name)):
         assert figure.rows is not None or name not in SUMS
         if figure.rows is None:
             continue
@@ -102,7 +128,7 @@ def test_figures_are_made_of_their_rows(name: str) -> None:
         whole = figure.rows.combine([sum(column) for column in zip(*values, strict=True)])
         assert whole == pytest.approx(figure.value)
         if name in SUMS:
-            alone = {m.name: m.value for m in module.score(rows[1:], module.Config())}
+            alone = {m.name: m.value for m in module.score(rows[1:], config_of(name))}
             assert figure.rows.combine(list(values[1])) == pytest.approx(alone[figure.name])
 
 
@@ -110,13 +136,13 @@ def test_figures_are_made_of_their_rows(name: str) -> None:
 def test_nothing_and_unfit_rows_are_refused(name: str) -> None:
     module = METRICS.load(name)
     with pytest.raises(DataError, match=r"data\.test: .*" + name):
-        module.score([], module.Config())
+        module.score([], config_of(name))
     bare = [Prediction(7, "asked", "said", (), "b.jsonl")]
     if module.NEEDS == "answers":
-        assert module.score(bare, module.Config())
+        assert module.score(bare, config_of(name))
         return
     with pytest.raises(DataError, match=name):
-        module.score(bare, module.Config())
+        module.score(bare, config_of(name))
 
 
 @each
@@ -130,10 +156,13 @@ def test_perfect_answers_are_best(name: str) -> None:
     worst = [Prediction(1, "?", "zzz", (text,), "c", "stop", 1, 70.0, 7, 28) for text in texts]
     if name in OWN:
         _, texts, wrong = OWN[name]
-        best = [Prediction(1, "?", text, (text,)) for text in texts]
-        worst = [Prediction(1, "?", b, (a,)) for a, b in zip(texts, wrong, strict=True)]
+        pairs = list(zip(texts, wrong, strict=True))
+        best = [Prediction(1, "?", a, (a,), scores=SCORES) for a, _ in pairs]
+        worst = [Prediction(1, "?", b, (a,), scores=SCORES) for a, b in pairs]
+    if name == "rank_accuracy":
+        best, worst = [ranked("no", "no")], [ranked("yes", "no")]
     for good, bad in zip(
-        module.score(best, module.Config()), module.score(worst, module.Config()), strict=True
+        module.score(best, config_of(name)), module.score(worst, config_of(name)), strict=True
     ):
         assert good.value != bad.value
         assert (good.higher_is_better is None) <= (name not in SUMS or name in DESCRIBING)

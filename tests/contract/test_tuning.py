@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_runs import NARROW
 
 from ftune import registry
 from ftune.errors import ModelError
@@ -22,17 +23,23 @@ from ftune.recipe.schema import Model, Quantization
 # What a method's Config and base need besides the defaults; a method not named here needs nothing.
 FOUR = {"quantization": Quantization(load_in_4bit=True)}
 EIGHT = {"quantization": Quantization(load_in_8bit=True)}
-# Methods that can't stand on the models here as they are; each is tested below by itself.
+# Methods that can't stand on the models here as they are; tested by themselves.
 APART = {
     "qlora": "needs 4 bits",
     "bitfit": "needs biases",
     "importance": "needs data; see tests/unit/test_chosen.py",
 }
-NOT_QUANTIZED = {"full", "freeze"}
+NOT_QUANTIZED = {"full", "freeze", "hra"}
+NOT_IN_4_BITS = {"loha", "lokr"}
+# PEFT has them for plain linear layers only.
+LINEAR_ONLY = {"oft", "boft", "loha", "lokr", "hra", "miss", "road"}
 NETS = {"p_tuning", "prefix_tuning"}  # saved without what made them
 SOFT = "a soft prompt can't be merged"
 NOT_MERGED = {
-    **dict.fromkeys(("prompt_tuning", "p_tuning", "prefix_tuning", "p_tuning_v2"), SOFT),
+    **dict.fromkeys(
+        ("prompt_tuning", "p_tuning", "prefix_tuning", "p_tuning_v2", "multitask_prompt_tuning"),
+        SOFT,
+    ),
     "full": "there is nothing to merge",
     "bottleneck": "bottleneck adapters can't be merged",
 }
@@ -42,7 +49,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         (name, {}, keys)
         for name in registry.METHODS.names()
         if name not in {*APART, *NOT_QUANTIZED, "lora", "prompt_tuning"}
-        for keys in (FOUR, EIGHT)
+        for keys in ((EIGHT,) if name in NOT_IN_4_BITS else (FOUR, EIGHT))
     ),
     ("lora", {"rank_pattern": {"q_proj": 4}, "alpha_pattern": {".*down_proj": 7}}, {}),
     ("lora", {"loraplus_lr_ratio": 16.0}, {}),
@@ -167,11 +174,11 @@ def test_with_other_keys(
 
 @pytest.mark.parametrize("method", [*PLAIN, "bitfit"])
 def test_on_a_model_with_biases(made: dict[str, str], method: str, tmp_path: Path) -> None:
-    if method in ("oft", "boft"):  # PEFT has them for plain linear layers only
-        extension = registry.METHODS.load(method)
-        loaded = base(made["gpt2"])
-        config = extension.Config(**{f"{method}_block_size": 8})
-        with pytest.raises(ModelError, match=r"Conv1D.* is not supported"):
+    if method in LINEAR_ONLY:
+        extension, loaded = registry.METHODS.load(method), base(made["gpt2"])
+        blocks = {f"{method}_block_size": 8} if method in ("oft", "boft") else {}
+        config = extension.Config(**blocks)
+        with pytest.raises(ModelError, match=r"Conv1D.* not supported"):
             extension.attach(loaded.model, config, loaded.tokenizer)
         return
     check_trains_saves_and_loads(made["gpt2"], method, {}, {}, tmp_path)
@@ -184,15 +191,15 @@ def check_trains_saves_and_loads(
 
     if model_keys.get("dtype", "float32") not in {"float32", *devices.probe().works}:
         pytest.skip("bfloat16 does not work on this CPU")
-    extension = registry.METHODS.load(method)
-    loaded = base(path, **model_keys)
+    extension, loaded = registry.METHODS.load(method), base(path, **model_keys)
     ids = torch.randint(3, 2000, (2, 12), generator=torch.Generator().manual_seed(1))
     if model_keys.get("add_tokens"):
         ids[:, 5] = loaded.tokenizer.convert_tokens_to_ids("<|new|>")
     frozen = {n: p.detach().clone() for n, p in loaded.model.named_parameters()}
     before = logits(loaded.model, ids)
     torch.manual_seed(3)
-    model = extension.attach(loaded.model, extension.Config(**keys), loaded.tokenizer)
+    config = extension.Config(**{**NARROW.get(method, {}), **keys})
+    model = extension.attach(loaded.model, config, loaded.tokenizer)
     trainable = {n for n, p in model.named_parameters() if p.requires_grad}
     counted = sizes.count(model)
     assert 0 < counted.trainable <= counted.total
@@ -234,11 +241,17 @@ def check_merge(path: str, method: str, model_keys: dict[str, Any], folder: Path
     assert merging.merge(section, folder / "out", folder / "merged").holds
 
 
+@pytest.mark.parametrize(("method", "keys"), [("hra", EIGHT), ("loha", FOUR), ("lokr", FOUR)])
+def test_packed_weights_are_refused(made: dict[str, str], method: str, keys: Any) -> None:
+    extension, loaded = registry.METHODS.load(method), base(made["llama"], **keys)
+    with pytest.raises(ModelError, match=r"are packed; leave out model\.quantization"):
+        extension.attach(loaded.model, extension.Config(), loaded.tokenizer)
+
+
 def test_state_restores_every_trained_tensor(path: str) -> None:
     import torch
 
-    extension = registry.METHODS.load("lora")
-    loaded = base(path)
+    extension, loaded = registry.METHODS.load("lora"), base(path)
     model = extension.attach(loaded.model, extension.Config(), loaded.tokenizer)
     ids = torch.arange(3, 15)[None]
     kept = {name: tensor.clone() for name, tensor in adapters.state(model).items()}
@@ -253,8 +266,7 @@ def test_lora_equals_pefts_own(path: str) -> None:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    extension = registry.METHODS.load("lora")
-    loaded = base(path)
+    extension, loaded = registry.METHODS.load("lora"), base(path)
     torch.manual_seed(7)
     config = extension.Config(r=5, lora_alpha=10, lora_dropout=0.1)
     ours = extension.attach(loaded.model, config, loaded.tokenizer)

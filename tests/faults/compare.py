@@ -13,6 +13,10 @@ APART = {
     "memory_bytes",
     "eval_seconds",
     "peak_memory_bytes",
+    "cost",
+    "seconds_per_prompt",
+    "prompt_tokens_per_second",
+    "generated_tokens_per_second",
     "resumed_from",
 }
 STAGES = ("format", "load", "train", "evaluate")

@@ -25,7 +25,8 @@ def act(do: str, folder: str = "") -> None:
     elif do == "broken":
         raise OSError(errno.EIO, os.strerror(errno.EIO))
     elif do == "remove":
-        shutil.rmtree(folder)
+        gone = Path(folder).rename(f"{folder}-gone")  # at once, whoever writes into it meanwhile
+        shutil.rmtree(gone, ignore_errors=True)
     else:  # "SIGTERM", "SIGINT SIGINT" or "SIGTERM pause"
         for name in do.split():
             if name == "pause":
@@ -108,6 +109,19 @@ def file_size(most: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
+def slow_saves(seconds: float) -> None:
+    """Each file of a checkpoint takes so long to be synced, so that the loop is far ahead."""
+    from ftune.train import checkpoint
+
+    original = checkpoint._sync
+
+    def slow(file: Path) -> None:
+        time.sleep(seconds)
+        original(file)
+
+    checkpoint._sync = slow
+
+
 def clock(every: int, by: float) -> None:
     """time.time() jumps to and fro by ``by`` seconds at each ``every``-th call."""
     original = time.time
@@ -173,7 +187,7 @@ def _spoil(parameter: Any) -> None:
 
 
 FAULTS: dict[str, Callable[..., None]] = {
-    f.__name__: f for f in (at_file, at_call, file_size, clock, count_files, poison)
+    f.__name__: f for f in (at_file, at_call, file_size, slow_saves, clock, count_files, poison)
 }
 
 

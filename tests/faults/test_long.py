@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
+
+from ftune.run.apart import Asked, in_child
 
 pytestmark = pytest.mark.golden
 
@@ -43,3 +46,20 @@ def _slope(points: list[tuple[int, int]]) -> float:
     n = len(points)
     x, y = (sum(p[i] for p in points) / n for i in (0, 1))
     return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
+
+
+def test_a_tokenizer_is_used_then_a_fork_uses_it(home):
+    """As often as a known deadlock needs; each child has a minute."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(home / "model")
+    texts = [f"Buy {number} onions." for number in range(500)]
+    expected = [len(ids) for ids in tokenizer(texts)["input_ids"]]
+
+    def work() -> tuple[list[int], int]:
+        signal.alarm(60)
+        return [len(ids) for ids in tokenizer(texts)["input_ids"]], 0
+
+    for _ in range(25):
+        ended = in_child(work, Asked())
+        assert (ended.code, ended.answer) == (0, expected)

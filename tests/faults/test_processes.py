@@ -29,6 +29,9 @@ SETS = (
     "data.test=[]",
 )
 
+# The metrics ask for test rows, also where others are scored.
+ROWS = "[{path: ftune:quickstart/test.jsonl, format: alpaca, max_rows: 1}]"
+
 
 def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
     sets = [part for each in (*SETS, *overrides) for part in ("-o", each)]
@@ -70,6 +73,21 @@ def at_step(folder: Path, step: int, run: subprocess.Popen[str]) -> list[psutil.
 def kept(folder: Path) -> bytes:
     [file] = folder.glob("runs/*/*/train/adapter/*.safetensors")
     return file.read_bytes()
+
+
+def scored(folder: Path) -> float:
+    """What ``ftune eval`` says of the model, in one process, on the rows of the training's loss."""
+    [run] = folder.glob("runs/*/*")
+    line = [sys.executable, "-m", "ftune", "eval", str(run), "--on", "eval", "--json"]
+    done = subprocess.run(
+        [*line, "-o", "evaluate.metrics=[token_loss]", "-o", f"data.test={ROWS}"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = {metric["name"]: metric for metric in json.loads(done.stdout)["metrics"]}
+    return found["token_loss"]["tuned"]
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -120,3 +138,4 @@ def test_stopped_killed_hung_and_gone_on_with(tmp_path: Path, straight: Callable
     assert len(list(folder.glob("runs/*/*"))) == 1
     assert kept(folder) == kept(straight())
     assert lines(folder) == lines(tmp_path / "straight")
+    assert scored(folder) == pytest.approx(lines(folder)[-1]["eval_loss"], rel=1e-5)

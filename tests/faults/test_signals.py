@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 
@@ -72,11 +73,12 @@ def test_a_step_longer_than_the_grace_is_broken_off(signals, parent, home, refer
     assert done.code == 143, done.err
     if "SIGINT" not in signals:  # a second signal asks for no grace
         assert "train.grace_seconds (0.2) are over" in done.err
-        assert "step-000002 is whole" in done.err
+        assert re.search(r"step-00000[12] is whole", done.err)
     # The time of grace is no matter of what is trained: the same run goes on without it.
     again = parent.train(tmp_path, home / "lora.yaml")
     assert again.code == 0, again.err
-    assert "going on from the checkpoint of step 2" in again.out
+    # The save of step 2 may be under way beside step 3, and is broken off with it.
+    assert re.search(r"going on from the checkpoint of step [12]\b", again.out)
     assert differences(tmp_path / "runs/lora/001", reference("lora")) == []
 
 

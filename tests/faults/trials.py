@@ -21,6 +21,8 @@ CALLS = {
     "in a step": ("torch:Tensor.backward", 12),
     "after a step's update": ("torch.optim:AdamW.step", 8),
     "in the loss on held-out rows": ("ftune.train.evaluating:to_device", 6),
+    "as a save begins to write": ("ftune.train.checkpoint:_write", 8),
+    "as a save is listed": ("ftune.run.atomic:digests", 8),
     "before a rotation": ("ftune.train.checkpoint:rotate", 8),
     "between stages": ("ftune.run.pipeline:_is_done", 4),
     "in the evaluation": ("ftune.evaluate.predicting:generate", 2),
@@ -95,9 +97,11 @@ class Field:
     ) -> str:
         """Starts the run and kills it; where that was, empty if it had ended before."""
         recipe, note = self.home / f"{variant}.yaml", self.folder / "note"
+        # Half of the runs have steps beside each save, as a model of some size has.
+        slow = [{"fault": "slow_saves", "seconds": 0.02}] * rng.randint(0, 1)
         way = rng.random()
         if way < 0.4:
-            started = self.parent.begin(folder, recipe)
+            started = self.parent.begin(folder, recipe, faults=slow)
             time.sleep(rng.uniform(0, seconds))
             started.kill()
             done = started.wait()
@@ -105,13 +109,13 @@ class Field:
         elif way < 0.8:
             at = rng.randint(1, changes)
             fault = {"fault": "at_file", "number": at, "do": "kill", "note": str(note)}
-            done = self.parent.train(folder, recipe, faults=[fault])
+            done = self.parent.train(folder, recipe, faults=[fault, *slow])
             place = _place(note.read_text())
         else:
             place, (target, most) = rng.choice(list(CALLS.items()))
             at = rng.randint(1, most)
             fault = {"fault": "at_call", "target": target, "number": at, "do": "kill"}
-            done = self.parent.train(folder, recipe, faults=[fault])
+            done = self.parent.train(folder, recipe, faults=[fault, *slow])
         assert done.code in (0, -signal.SIGKILL), done.err
         return place if done.code else ""
 

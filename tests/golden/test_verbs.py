@@ -11,6 +11,11 @@ import transformers
 from commands import command, files, read, scores
 
 pytestmark = pytest.mark.golden
+# What ftune eval leaves.
+WRITTEN = {
+    "predictions.jsonl", "report.json", "report.html", "report.md", "recipe.resolved.yaml",
+    "environment.json",
+}  # fmt: skip
 
 PROMPT = "name[Blue Spice], eatType[pub], area[riverside]"
 
@@ -50,7 +55,7 @@ def test_eval_again_gives_the_figures_of_the_training(trained, warm, home):
     assert scores(told) == pytest.approx(scores(stage), rel=1e-6)
     assert (told["rows"], told["prompts"], told["on"]) == (200, 26, "test")
     folder = trained("lora").folder / "evaluations/001"
-    assert files(folder) == {"predictions.jsonl", "report.json"}
+    assert files(folder) == WRITTEN
     assert home / told["output"] == folder
     both = (folder, trained("lora").folder / "evaluate")
     one, other = (
@@ -68,7 +73,7 @@ def test_eval_of_the_base_is_the_column_before(trained, warm, home):
         run = f"runs/{name}/001"
         told = warm.run(home, "eval", run, "--model", "base", "--output", out, "--json").json
         assert scores(told) == pytest.approx(scores(stage, "base"), rel=1e-6)
-        assert files(out) == {"predictions.jsonl", "report.json"}
+        assert files(out) == WRITTEN
 
 
 def test_eval_on_other_rows_and_by_the_recipe(trained, warm, home, recipe):

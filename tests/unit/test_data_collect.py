@@ -22,7 +22,7 @@ from ftune.data.rules import Rules
 from ftune.data.templating import load_template
 from ftune.errors import DataError
 from ftune.recipe.base import Chosen
-from ftune.recipe.schema import Source
+from ftune.recipe.source import Source
 from ftune.types import Example, Message, Tokens
 
 TEMPLATE = load_template("plain", tokenizer("bytes"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal, getcontext
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recipe_texts import GOOD, said
 
+from ftune.data.batching import Plan
 from ftune.data.drawing import draw, write
 from ftune.data.ledger import Ledger
 from ftune.data.mixing import draws, rates
+from ftune.data.redrawing import Redraw, Told, amounts
 from ftune.data.store import TokenStore, TokenWriter
 from ftune.errors import DataError
 from ftune.recipe.mixture import Mixture
-from ftune.types import Tokens
+from ftune.stages.mixing import labels_drawn
+from ftune.types import Encoded, Task, Tokens
 
 # Examples of GLUE's and SuperGLUE's tasks: between them a factor of 1,500.
 SIZES = [392_702, 363_846, 104_743, 67_349, 8_551, 5_749, 3_668, 2_490, 635, 400, 250]
@@ -103,6 +107,88 @@ def test_as_large_as_they_are_is_every_row_once() -> None:
         wanted = rates(np.bincount(sources, weights=counted).tolist(), "proportional")
         for stop in STOPS:
             assert (draws(sources, counted, wanted, stop, 0) == 1).all()
+
+
+class Counted(SimpleNamespace):
+    """What a draw looks at of a file of tokens."""
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    sizes=st.lists(st.integers(20, 120), min_size=2, max_size=4),
+    by=st.sampled_from(["rows", "trained_tokens"]),
+    stop=st.sampled_from(STOPS),
+    seed=st.integers(0, 99),
+)
+def test_each_epoch_meets_the_mix(sizes: list[int], by: str, stop: str, seed: int) -> None:
+    sources = np.repeat(np.arange(len(sizes)), sizes)
+    lengths = 2 + np.random.default_rng(seed).geometric(0.1, len(sources))
+    store: Any = Counted(sources=sources, trained_counts=lengths)
+    counted = amounts(store, by)
+    wanted = rates(np.bincount(sources, weights=counted).tolist(), "uniform")
+    made = Redraw(store, Told(wanted, by, stop, seed))
+    assert (made.times(0) == draws(sources, counted, wanted, stop, seed)).all()
+    epochs = [made.times(epoch) for epoch in range(4)]
+    for times in epochs:
+        share = np.bincount(sources, weights=times * counted)
+        assert np.abs(share / share.sum() - wanted).max() < 0.03
+        assert times.max() <= 1 or stop == "all_exhausted"
+    # Asked for a late epoch at once, or for an earlier one again, it gives the same.
+    assert (Redraw(store, Told(wanted, by, stop, seed)).times(3) == epochs[3]).all()
+    assert (made.times(1) == epochs[1]).all()
+    assert (made.rows(2) == np.repeat(np.arange(len(sources)), epochs[2])).all()
+    if by == "rows":
+        seen = sum(epochs)
+        assert all(np.ptp(seen[sources == s]) <= 1 for s in range(len(sizes)))
+
+
+def test_a_plan_of_drawn_rows(tmp_path: Path) -> None:
+    """The same rows in the same steps, however many processes; another set in each epoch."""
+    store = stored(tmp_path / "pool", [(0, 1 + i % 5) for i in range(40)] + [(1, 3)] * 10)
+    told = Told((0.5, 0.5), "rows", "first_exhausted", 7)
+    told.write(tmp_path)
+    assert Told.read(tmp_path) == told
+
+    def plan(size: int, processes: int) -> Plan:
+        drawn = Redraw(store, told).rows
+        counts = store.trained_counts
+        return Plan(store.lengths, counts, size, processes=processes, seed=1, drawn=drawn)
+
+    one, two = plan(4, 1), plan(2, 2)
+    assert one.counts(3) == two.counts(3) == (5, 5, 5)
+    sets = []
+    for epoch in (2, 0, 1):
+        rows = [
+            [sorted(r for p in s.micros for m in p for line in m.lines for r in line) for s in e]
+            for e in (one.epoch(epoch), two.epoch(epoch))
+        ]
+        assert rows[0] == rows[1]
+        sets.append(sorted(row for step in rows[0] for row in step))
+        assert sets[-1] == Redraw(store, told).rows(epoch).tolist()
+        assert one.tokens(epoch) == sum(step.tokens for step in one.epoch(epoch))
+    assert sets[0] != sets[1] != sets[2] != sets[0]
+
+
+def test_labelled_rows_are_kept_whole(tmp_path: Path) -> None:
+    with TokenWriter(tmp_path / "pool", labelled=True) as writer:
+        for number in range(6):
+            tags = [float(number % 3), -100.0]
+            row = Encoded([number, 9], [True, False], 0, number, 0, tags, 1, [0, 1], [2])
+            writer.add(row, number % 2, number)
+    store = TokenStore(tmp_path / "pool")
+    times = np.array([2, 1, 0, 0, 1, 0])
+    [*_] = write(store, times, tmp_path / "train.arrow")
+    made = TokenStore(tmp_path / "train.arrow")
+    assert made.labelled and made.rows.tolist() == [0, 0, 1, 4]
+    assert made.truncated.tolist() == [0, 0, 1, 4]
+    assert made.encoded(3).targets == [1.0, -100.0] and list(made.encoded(3).kinds) == [0, 1]
+    assert made.marked.tolist() == [1, 1, 1, 1]
+    task = Task("token_classification", ("a", "b", "c"), (2, 2, 2))
+    counted = labels_drawn(store, times, task, 2, several=False)
+    assert counted.tolist() == [[2, 1, 0], [0, 1, 0]]
 
 
 def stored(path: Path, rows: list[tuple[int, int]]) -> TokenStore:

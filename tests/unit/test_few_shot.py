@@ -24,7 +24,7 @@ from ftune.data.templating import load_template
 from ftune.errors import DataError
 from ftune.recipe.base import Chosen
 from ftune.recipe.few_shot import FewShot, Pool
-from ftune.recipe.schema import Source
+from ftune.recipe.source import Source
 from ftune.registry import FORMATS
 from ftune.types import Example, Prompt, Tokens
 

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 from fake_run import fake_run, put_lines
+from test_report_sweep import grid
 
+from ftune.report.gather import gather
+from ftune.report.html.tradeoff_page import tradeoff_page
+from ftune.report.sweep import heads, swept
+from ftune.report.sweep_page import write_sweep
+from ftune.report.tradeoffs import tradeoffs
 from ftune.report.write import write_run_report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -45,29 +51,50 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
-@pytest.mark.parametrize(("scheme", "size"), [(LIGHT, "1200,900"), (DARK, "480,900")])
-def test_it_draws_without_an_error_or_a_request(
-    browser: str, report: Path, tmp_path: Path, scheme: str, size: str
-) -> None:
-    log = tmp_path / "net.json"
-    options = [*QUIET, scheme, f"--window-size={size}", f"--user-data-dir={tmp_path / 'home'}"]
+def shown(browser: str, page: Path, home: Path, scheme: str, size: str) -> str:
+    """The page as the browser has made it, after no error and no request to the outside."""
+    log = home / "net.json"
+    options = [*QUIET, scheme, f"--window-size={size}", f"--user-data-dir={home / 'home'}"]
     ended = subprocess.run(
-        [browser, *options, f"--log-net-log={log}", "--dump-dom", report.as_uri()],
+        [browser, *options, f"--log-net-log={log}", "--dump-dom", page.as_uri()],
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
     assert "CONSOLE" not in ended.stderr, ended.stderr
-    page = ended.stdout
+    asked = set(re.findall(r'"url":"https?://([^/"]+)', log.read_text(errors="replace")))
+    assert not [host for host in asked if not host.endswith(ITS_OWN)], asked
+    assert "<img" not in ended.stdout
+    return ended.stdout
+
+
+@pytest.mark.parametrize(("scheme", "size"), [(LIGHT, "1200,900"), (DARK, "480,900")])
+def test_it_draws_without_an_error_or_a_request(
+    browser: str, report: Path, tmp_path: Path, scheme: str, size: str
+) -> None:
+    page = shown(browser, report, tmp_path, scheme, size)
     assert page.count("<canvas") == page.count('class="chart"') >= 2
     assert page.count('class="prediction"') == 10
     assert "page 1 of 3" in page and "25 of 25" in page
     assert page.count('class="missing">b<') == 10
-    assert "<img" not in page
-    asked = set(re.findall(r'"url":"https?://([^/"]+)', log.read_text(errors="replace")))
-    assert not [host for host in asked if not host.endswith(ITS_OWN)], asked
     assert json.loads(re.findall(r'id="data">(.*?)</script>', page)[0])["charts"]
+
+
+def test_a_sweep_and_a_comparison_are_drawn_with_axes_to_choose(
+    browser: str, tmp_path: Path
+) -> None:
+    keys = {"tune.r": [1, 8, 64], "tune.target_modules": [("q",), ("q", EVIL)]}
+    found = swept("g", tmp_path, grid(tmp_path, keys, lost=1))
+    write_sweep(found, picture=False)
+    page = shown(browser, tmp_path / "sweep.html", tmp_path, DARK, "480,900")
+    assert page.count("<circle") == 5 and page.count('class="head"') == len(heads(found, True)) + 1
+    assert re.search(r'<option value="0"[^>]*>tune.r</option>', page)
+    runs = [gather(spot.folder) for spot in found.spots if spot.folder]
+    (tmp_path / "compare.html").write_text(tradeoff_page(tradeoffs(runs)), encoding="utf-8")
+    page = shown(browser, tmp_path / "compare.html", tmp_path, LIGHT, "1200,900")
+    assert page.count("<canvas") == 2
+    assert page.partition('id="scatter"')[2].partition("</section>")[0].count("<circle") == 5
 
 
 def test_dark_and_light_are_two_pictures(browser: str, report: Path, tmp_path: Path) -> None:

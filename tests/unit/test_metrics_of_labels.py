@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftune.registry import METRICS
@@ -25,6 +27,7 @@ numbers = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(pairs=numbers)
 def test_correlations_are_those_of_scipy(pairs: list[tuple[float, float]]) -> None:
     from scipy.stats import pearsonr, spearmanr
@@ -79,3 +82,32 @@ def test_squad_counts_as_its_script_does(
 ) -> None:
     found = figures("squad", [said], [right])
     assert found == pytest.approx({"squad_exact_match": exact, "squad_f1": f1})
+
+
+def test_intervals_of_ranks_are_those_of_scipy() -> None:
+    import numpy as np
+    from scipy.stats import bootstrap, spearmanr
+
+    from ftune.evaluate.resampling import interval, p_value
+
+    draw = np.random.default_rng(3)
+    right = draw.integers(0, 20, 80) / 4
+    said = np.round(right + draw.normal(0, 1.2, 80), 2)
+    other = np.round(right + draw.normal(0, 4, 80), 2)
+    module = METRICS.load("correlation")
+
+    def figure(numbers: np.ndarray) -> Any:
+        rows = [
+            Prediction(i, "", str(a), (str(b),), "x")
+            for i, (a, b) in enumerate(zip(numbers, right, strict=True), 1)
+        ]
+        return next(m for m in module.score(rows, module.Config()) if m.name == "spearman")
+
+    found = interval(figure(said).rows, 2000)
+    told = bootstrap(
+        (said, right), lambda a, b: spearmanr(a, b).statistic, paired=True, vectorized=False,
+        n_resamples=2000, method="percentile", rng=np.random.default_rng(5),
+    ).confidence_interval  # fmt: skip
+    assert found == pytest.approx((told.low, told.high), abs=0.02)
+    assert p_value(figure(other).rows, figure(said).rows, 500) < 0.05
+    assert p_value(figure(said).rows, figure(said).rows, 500) == 1

@@ -20,7 +20,7 @@ from ftune.data.prompt_sets import read_set
 from ftune.errors import DataError, FtuneError, RecipeError
 from ftune.evaluate.metrics import accuracy
 from ftune.recipe.base import Chosen
-from ftune.recipe.schema import Source
+from ftune.recipe.source import Source
 from ftune.types import Example, Prediction, Row
 
 END = "<|endoftext|>"

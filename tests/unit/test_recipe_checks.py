@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from recipe_texts import GOOD, said
 
-from ftune.recipe import checks, checks_of_layers, methods, names
+from ftune.recipe import checks, checks_of_layers, checks_of_sharding, methods, names
 
 FOUR = "model.quantization.load_in_4bit=true"
 EIGHT = "model.quantization.load_in_8bit=true"
 HELD = "data.eval=0.1"
 TESTED = "data.test=0.1"
 SLANTED = "train.lr_scheduler_type=slanted_triangular"
+
+SPLIT = "distributed.fsdp={}"
 
 # Overrides of a good recipe -> how the one problem begins.
 WRONG = {
@@ -26,6 +28,21 @@ WRONG = {
     ("tune.method=qlora",): "-o tune.method: qlora needs a base in 4 bits",
     ("tune.method=qlora", EIGHT): "-o tune.method: qlora needs a base in 4 bits",
     ("tune.method=full", FOUR): "-o tune.method: full trains every weight",
+    (SPLIT, "train.optim=adafactor"): "-o train.optim: adafactor can't work on shares",
+    (SPLIT, "train.torch_compile=true"): "-o train.torch_compile: compiled layers can't be split",
+    (SPLIT, "train.on_oom=shrink"): "-o train.on_oom: shrink lets a process begin",
+    (
+        SPLIT,
+        "train.unfreeze_every={steps: 2}",
+    ): "-o train.unfreeze_every: gradients of split layers",
+    (SPLIT, "distributed.mixed_precision=fp16"): "-o distributed.mixed_precision: the loss is not",
+    (SPLIT, EIGHT): "-o model.quantization.load_in_8bit: the scales of 8-bit weights",
+    (SPLIT, "tune.method=adalora"): "-o tune.method: adalora ranks whole gradients",
+    (SPLIT, "tune.method=importance"): "-o tune.method: importance hides the gradients",
+    (
+        "model.device=cpu",
+        "distributed.fsdp={cpu_offload: true}",
+    ): "-o distributed.fsdp: distributed.fsdp.cpu_offload: on model.device: cpu",
     ("tune.method=prompt_tuning", "data.packing=true"): "-o data.packing: prompt_tuning puts",
     ("tune.method=prompt_tuning", "model.add_tokens=[<a>]"): "-o model.add_tokens: prompt_tuning "
     "leaves all embeddings",
@@ -150,7 +167,7 @@ def test_right(overrides: tuple[str, ...], tmp_path: Path) -> None:
     assert said(GOOD, tmp_path, *overrides) == []
 
 
-@pytest.mark.parametrize("module", [checks, checks_of_layers, methods, names])
+@pytest.mark.parametrize("module", [checks, checks_of_layers, checks_of_sharding, methods, names])
 def test_every_rule_is_run(module: object) -> None:
     functions = {
         f

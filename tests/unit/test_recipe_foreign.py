@@ -52,10 +52,13 @@ def test_each_name_leads_to_a_key_that_is_there(name: str) -> None:
     assert name != found.here.rpartition(".")[2], "this is a name here: no tool's own"
 
 
+OF_SOME_METHODS = {"tune.alpha"}  # loha's and lokr's own key, and elsewhere a foreign name
+
+
 @pytest.mark.parametrize("path", sorted(THERE))
 def test_names_that_depend_on_their_place(path: str) -> None:
     assert THERE[path].replace("[0]", "") in KEYS
-    assert path not in KEYS
+    assert path not in KEYS or path in OF_SOME_METHODS
 
 
 def test_a_pasted_recipe_gets_one_line_for_each_key(tmp_path: Path) -> None:

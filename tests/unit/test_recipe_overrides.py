@@ -103,8 +103,8 @@ def test_problems_name_the_override(override: str, tmp_path: Path) -> None:
 def test_keys_of_the_old_method_are_told(tmp_path: Path) -> None:
     text = GOOD.replace("method: lora", "method: lora\n  r: 4")
     assert said(text, tmp_path, "tune.method=full") == [
-        "recipe.yaml:9:3: tune.r is not a key of tune with this method, but with lora, qlora, "
-        "vera; remove it or change method"
+        "recipe.yaml:9:3: tune.r is not a key of tune with this method, but with hra, loha, lokr, "
+        "lora, miss, qlora, randlora, vera; remove it or change method"
     ]
 
 

@@ -133,7 +133,7 @@ CHANGES = {
     ("method: lora", "method: lora\n  init_lora_weights: yes"): "9:22: tune.init_lora_weights must "
     "be one of true, gaussian",
     ("method: lora", "method: full\n  r: 8"): "9:3: tune.r is not a key of tune with this method, "
-    "but with lora, qlora, vera; remove it or change method",
+    "but with hra, loha, lokr, lora, miss, qlora, randlora, vera; remove it or change method",
     ("model:", "evaluate: {metrics: rouge}\nmodel:"): "1:21: evaluate.metrics must be a list, got "
     "text 'rouge'; write [rouge]",
     ("model:", "evaluate: {metrics: [rogue]}\ndata2: x\nmodel:"): [

@@ -61,6 +61,11 @@ def test_a_failed_point_is_told_with_its_command(tmp_path: Path) -> None:
     write_sweep(found, picture=True)
     assert headline(found).startswith("2 of 3 points are done, 1 failed; bleu is best at at=2")
     assert row(found, found.spots[1])[:3] == ("2", "failed", "–")
+    drawn = (tmp_path / "sweep.html").read_text(encoding="utf-8")
+    assert 'href="runs/g%2Cat%3D0/001/report.html"' in drawn and "g.csv:7: | is no row" in drawn
+    data = json.loads(drawn.partition('id="data">')[2].partition("</script>")[0])["scatter"]
+    assert [axis["label"] for axis in data["axes"]][:3] == ["tune.r", "bleu", "loss"]
+    assert [point["values"][:2] for point in data["points"]] == [[1, 40.0], [4, 42.0]]
     page = (tmp_path / "sweep.md").read_text(encoding="utf-8")
     assert "ftune train g.yaml -o x=1" in page and "g.csv:7: | is no row" in page
     plain = json.loads((tmp_path / "sweep.json").read_text(encoding="utf-8"))

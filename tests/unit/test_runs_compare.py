@@ -120,4 +120,4 @@ def test_names_and_metrics_stay_text_on_the_page(tmp_path: Path) -> None:
     html, picture = tmp_path / "x.html", tmp_path / "x.png"
     call("a", "b", "--runs-dir", tmp_path, "--html", html, "--picture", picture)
     page = html.read_text(encoding="utf-8")
-    assert "<img" not in page and page.count("</script>") == 3
+    assert "<img" not in page and page.count("</script>") == 4

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_run import fake_run, hold, put_lines
+from fake_run import fake_run, hold, put, put_lines
 from typer.testing import CliRunner
 
 from ftune.cli.runs import runs_app
@@ -55,6 +55,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     fake_run(runs, "demo")
     fake_run(runs, "a b#&<é", "002", state="failed", error="x")
     hold(fake_run(runs, "living", state="running"))
+    put(runs / "demo/001/evaluations/001/report.json", {"model": "said", "on": "eval"})
+    put(runs / "demo/evaluations/002/report.json", {"model": "apart", "on": "eval"})
+    (runs / "demo/sweep.html").write_text("the sweep", encoding="utf-8")
+    (runs / "living/sweep.html").symlink_to(home / "secret.txt")
+    put(runs / "living/001/evaluations/001/report.json", {"on": "eval"})
+    (runs / "living/001/evaluations/001/recipe.resolved.yaml").symlink_to(home / "secret.txt")
     leak = fake_run(runs, "leak")
     (leak / "recipe.yaml").symlink_to(home / "secret.txt")
     (runs / "linked").symlink_to(outside.parent)
@@ -101,7 +107,21 @@ def test_a_run_has_its_page_as_it_is_now(server: Server) -> None:
     assert '"y":[7.5,6.5]' in server.get("/run/living/001")[1]
 
 
-@pytest.mark.parametrize("prefix", ["/run/", "/state/run/", "/", "/state/"])
+def test_sweeps_and_evaluations_are_shown_as_their_files_lie(server: Server) -> None:
+    home = server.get("/")[1]
+    for name in ("demo/sweep.html", "demo/001/evaluations/001/report.html"):
+        assert f'href="/runs/{name}"' in home
+    assert server.get("/runs/demo/sweep.html") == (200, "the sweep")
+    assert ">said<" in server.get("/runs/demo/001/evaluations/001/report.html")[1]
+    assert ">apart<" in server.get("/runs/demo/evaluations/002/report.html")[1]
+    page = server.get("/runs/demo/001/report.html")[1]  # where a sweep's page links to
+    assert "bleu rose" in page and server.get("/state/runs/demo/001/report.html")[0] == 200
+    for hidden in ("living/sweep.html", "living/001/evaluations/001/report.html"):
+        assert server.get(f"/runs/{hidden}")[0] == 404 and hidden not in home
+    assert server.get("/runs/demo/001/evaluations/001/report.json")[0] == 404
+
+
+@pytest.mark.parametrize("prefix", ["/run/", "/state/run/", "/", "/state/", "/runs/"])
 @pytest.mark.parametrize(
     "path",
     [

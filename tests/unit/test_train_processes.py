@@ -2,54 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import traceback
 from pathlib import Path
 
 import pytest
 import torch
+from forked import Stops, in_processes, one_thread, planned  # noqa: F401
 from safetensors.torch import load_file, save_file
-from tiny_training import make_job, make_plan, metrics, settings, some_rows, tiny_lora, weights
+from tiny_training import make_job, metrics, settings, some_rows, tiny_lora, weights
 
-from ftune.data.redealing import Redealt, deal
+from ftune.data.redealing import deal
 from ftune.data.steps import Micro, Step
 from ftune.errors import Interrupted, RunError
-from ftune.run.progress import Silent
 from ftune.train.loop import train
 
 OPTIONS = {"optim": "sgd", "max_grad_norm": None, "logging_steps": 1, "num_train_epochs": 2.0}
-
-
-def in_processes(count: int, work) -> None:
-    """Runs ``work(rank)`` in forked children that form a gloo group."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    children = []
-    for rank in range(count):
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                os.environ.update(
-                    RANK=str(rank),
-                    LOCAL_RANK=str(rank),
-                    WORLD_SIZE=str(count),
-                    LOCAL_WORLD_SIZE=str(count),
-                    MASTER_ADDR="127.0.0.1",
-                    MASTER_PORT=str(port),
-                    ACCELERATE_USE_CPU="true",
-                )
-                torch.set_num_threads(1)
-                work(rank)
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        children.append(child)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * count
 
 
 def job_for(
@@ -66,42 +32,8 @@ def job_for(
         **{**OPTIONS, **options},
     )
     if stop_at is not None:
-        object.__setattr__(job, "progress", _Stops(job, stop_at))
+        object.__setattr__(job, "progress", Stops(job, stop_at))
     return job
-
-
-def planned(rows, train_section, processes: int, begun: int | None) -> dict:
-    if begun is None:
-        return {"plan": make_plan(rows, train_section, processes=processes)}
-    plan = make_plan(rows, train_section, processes=begun)
-    return {"plan": Redealt(plan, processes), "identity": {"processes": begun}}
-
-
-class _Stops(Silent):
-    def __init__(self, job, step) -> None:
-        self.job, self.at = job, step
-
-    def meter(self, title, total, unit):
-        return self
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error) -> None:
-        pass
-
-    def update(self, done, **figures) -> None:
-        if done == self.at:
-            self.job.stop.code = 143
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """A forked child can't use the threads of its parent."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_two_train_as_one(tmp_path):

@@ -16,7 +16,7 @@ from ftune.data.forming import Setting, forming
 from ftune.data.sources import read_rows
 from ftune.errors import DataError
 from ftune.recipe.base import Chosen
-from ftune.recipe.schema import Source
+from ftune.recipe.source import Source
 from ftune.registry import FORMATS
 from ftune.run.progress import Progress, Silent
 from ftune.types import Example, Row

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from ftune import __version__
 from ftune.errors import DataError
@@ -18,6 +19,7 @@ from ftune.types import Metric, Prediction, Rows
 
 NEEDS = "text"
 OBJECTIVES = ("regression",)
+MOST = 2000  # rows from which intervals of ranks are drawn; their work grows with the square
 
 
 class Config(Section):
@@ -46,7 +48,7 @@ def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:  #
     ranks = _pearson([1.0, *_moments(_ranks(said), _ranks(right))])
     return [
         Metric("pearson", _pearson(sums), "", signature, rows=Rows(values, _pearson)),
-        Metric("spearman", ranks, "", signature),
+        Metric("spearman", ranks, "", signature, rows=_ranked(said, right)),
         Metric(
             "squared_error",
             math.fsum(squares) / len(squares),
@@ -72,6 +74,43 @@ def _pearson(sums: Sequence[float]) -> float:
     count, a, b, aa, bb, ab = sums
     left, right = aa - a * a / count, bb - b * b / count
     return (ab - a * b / count) / math.sqrt(left * right) if left > 0 and right > 0 else 0.0
+
+
+def _ranked(said: Sequence[float], right: Sequence[float]) -> Rows | None:
+    """Rows from whose sums Spearman's correlation can be made again: how often each row is drawn,
+    and its number so many times. None for more rows than that is worth."""
+    import numpy as np
+
+    total = len(said)
+    if total > MOST:
+        return None
+    values = np.zeros((total, 2 * total))
+    values[np.arange(total), np.arange(total)] = 1
+    values[np.arange(total), total + np.arange(total)] = said
+    true = np.asarray(right)
+
+    def combine(sums: Sequence[float]) -> float:
+        times, numbers = np.asarray(sums[:total]), np.asarray(sums[total:])
+        there = times > 0.5
+        drawn = np.rint(times[there])
+        # To so many digits that a number is again what it was before it was multiplied.
+        mine = _weighted_ranks(np.round(numbers[there] / times[there], 10), drawn)
+        theirs = _weighted_ranks(true[there], drawn)
+        mine -= np.average(mine, weights=drawn)
+        theirs -= np.average(theirs, weights=drawn)
+        spread = float((drawn * mine * mine).sum() * (drawn * theirs * theirs).sum())
+        return float((drawn * mine * theirs).sum()) / math.sqrt(spread) if spread > 0 else 0.0
+
+    return Rows(values.tolist(), combine)
+
+
+def _weighted_ranks(numbers: Any, times: Any) -> Any:
+    """The mean rank of each number, where it is there several ``times``."""
+    import numpy as np
+
+    _, places = np.unique(numbers, return_inverse=True)
+    count = np.bincount(places, weights=times)
+    return (np.cumsum(count) - (count - 1) / 2)[places]
 
 
 def _moments(a: Sequence[float], b: Sequence[float]) -> tuple[float, ...]:

@@ -5,6 +5,7 @@ Hu et al. 2021, https://arxiv.org/abs/2106.09685; through PEFT.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -29,10 +30,19 @@ class Config(Section):
     """Scale by ``lora_alpha / sqrt(r)`` instead, which suits high ranks (arXiv 2312.03732)."""
     use_dora: bool = False
     """Train the length of each weight column apart from its direction (arXiv 2402.09353)."""
-    init_lora_weights: Literal[True, "gaussian", "orthogonal", "olora", "pissa", "loftq"] = True
+    init_lora_weights: Literal[True, "gaussian", "orthogonal", "olora", "pissa", "loftq", "eva"] = (
+        True
+    )
     """Start: true (no change at first) or gaussian; orthogonal starts beside the base's function,
     olora and pissa move the largest parts of the base's own weights into the adapter; loftq makes
-    up for what 4 bits took from the base (arXiv 2310.08659)."""
+    up for what 4 bits took from the base (arXiv 2310.08659); eva starts with the directions in
+    which the training rows spread most, and moves ranks to the layers where they spread more
+    (arXiv 2410.07170)."""
+    eva_rho: Annotated[float, Field(ge=1.0)] = 2.0
+    """With ``eva``, no layer gets more than so many times its rank; 1 leaves all ranks alike."""
+    eva_batches: Annotated[int, Field(ge=1)] = 16
+    """With ``eva``, so many batches of 16 rows of data.train are looked at (of more rows, where
+    ``r * eva_rho`` is above 16)."""
     bias: Literal["none", "all", "lora_only"] = "none"
     """Which biases of the base are trained too."""
     rank_pattern: dict[str, Annotated[int, Field(ge=1)]] | None = None
@@ -51,7 +61,7 @@ def peft_config(model: Any, config: Config, tokenizer: Any) -> Any:
     from ftune.model.quiet import quiet
 
     with quiet():
-        from peft import LoraConfig
+        from peft import EvaConfig, LoraConfig
 
     chosen = targets(model, config.target_modules)
     if config.modules_to_save:
@@ -70,6 +80,7 @@ def peft_config(model: Any, config: Config, tokenizer: Any) -> Any:
         use_rslora=config.use_rslora,
         use_dora=config.use_dora,
         init_lora_weights=True if config.init_lora_weights == "loftq" else config.init_lora_weights,
+        eva_config=EvaConfig(rho=config.eva_rho) if chooses(config) else None,
         bias=config.bias,
         trainable_token_indices=token_indices(model, tokenizer, config.modules_to_save),
         ensure_weight_tying=bool(config.modules_to_save) and is_tied(model),
@@ -104,6 +115,35 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
     loftq.begin(tuned)
     tuned.peft_config[tuned.active_adapter].init_lora_weights = "loftq"  # it belongs to 4 bits
     return tuned
+
+
+def chooses(config: Config) -> bool:
+    """Whether the start is made from the data."""
+    return config.init_lora_weights == "eva"
+
+
+def sample(config: Config) -> tuple[int, int]:
+    """How many batches of the training rows are looked at, and of how many rows."""
+    widest = max([config.r, *(config.rank_pattern or {}).values()])
+    return config.eva_batches, max(16, round(widest * config.eva_rho))
+
+
+def choose(model: Any, config: Config, batches: Iterable[Any]) -> dict[str, Any]:  # noqa: ARG001
+    """The first matrix of each layer, of the rank that it gets; ``batches`` as of ``sample``.
+
+    Raises:
+        ModelError: the batches are too small, or show no steady directions.
+    """
+    from ftune.model import eva
+
+    return eva.directions(model, list(batches))
+
+
+def take(model: Any, config: Config, found: Mapping[str, Any]) -> None:  # noqa: ARG001
+    """Gives the layers what ``choose`` gave."""
+    from ftune.model import eva
+
+    eva.begin(model, found)
 
 
 def parameter_groups(model: Any, config: Config, settings: Any) -> list[dict[str, Any]] | None:

@@ -5,6 +5,7 @@ Dettmers et al. 2023, https://arxiv.org/abs/2305.14314; bitsandbytes and PEFT.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ftune.model.tuning import lora
@@ -41,3 +42,23 @@ def attach(model: Any, config: Config, tokenizer: Any) -> Any:
 def parameter_groups(model: Any, config: Config, settings: Any) -> list[dict[str, Any]] | None:
     """As for ``lora``."""
     return lora.parameter_groups(model, config, settings)
+
+
+def chooses(config: Config) -> bool:
+    """As for ``lora``."""
+    return lora.chooses(config)
+
+
+def sample(config: Config) -> tuple[int, int]:
+    """As for ``lora``."""
+    return lora.sample(config)
+
+
+def choose(model: Any, config: Config, batches: Iterable[Any]) -> dict[str, Any]:
+    """As for ``lora``."""
+    return lora.choose(model, config, batches)
+
+
+def take(model: Any, config: Config, found: Mapping[str, Any]) -> None:
+    """As for ``lora``."""
+    lora.take(model, config, found)

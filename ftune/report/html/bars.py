@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ftune.report import numbers
+from ftune.report.forgetting import kept
 from ftune.report.gather import Gathered
 from ftune.report.html.pieces import section, table, words
 from ftune.report.scores import Interval, Score
@@ -26,8 +27,12 @@ def before_and_after(run: Gathered) -> str:
             f"Whiskers: 95% intervals by percentile bootstrap over rows, {draws:,} draws. p: "
             f"paired approximate randomization; a difference counts as seen below {LEVEL}."
         )
+    if run.evaluation and all(score.base is None for score in run.scores):
+        alone = [(row[0], row[1], row[3]) for row in map(_row, run.scores)]
+        return section("metrics", "Figures", table(("metric", "", "figure"), alone, (2,)), note)
     made = table(HEADS, [_row(score) for score in run.scores], right=(2, 3, 4, 5))
-    return section("metrics", "Before and after", made, note)
+    lines = "".join(f'<p class="parting">{words(line)}</p>' for line in kept(run))
+    return section("metrics", "Before and after", made + lines, note)
 
 
 def _row(score: Score) -> tuple[str, ...]:

@@ -26,8 +26,7 @@ CHARTS = (
 
 def content(run: Gathered) -> dict[str, Any]:
     """The payload of the page as plain values."""
-    path = run.folder / "evaluate" / "predictions.jsonl"
-    return {"charts": charts(run), "predictions": _predictions(path)}
+    return {"charts": charts(run), "predictions": _predictions(run.answers)}
 
 
 def _predictions(path: Path) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
@@ -15,11 +16,13 @@ STYLES = ("uPlot.min.css", "page.css")
 SWITCH = '<button id="theme" type="button" aria-label="Light or dark">Light / dark</button>'
 
 
-def document(title: str, body: str, payload: Any, live: bool = False) -> str:
-    """The whole page; ``body`` is HTML. A ``live`` one, which is served, asks its own server
-    whether something changed, and loads itself again."""
+def document(
+    title: str, body: str, payload: Any, live: bool = False, more: Sequence[str] = ()
+) -> str:
+    """The whole page; ``body`` is HTML and ``more`` are further scripts. A ``live`` one, which is
+    served, asks its own server whether something changed, and loads itself again."""
     styles = [_asset(name) for name in STYLES]
-    scripts = [_asset(name) for name in (*SCRIPTS, *(("live.js",) if live else ()))]
+    scripts = [_asset(name) for name in (*SCRIPTS, *more, *(("live.js",) if live else ()))]
     said = "" if live else " This page loads nothing from anywhere."
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import UTC
 
 from ftune.report import numbers
-from ftune.report.gather import Gathered
+from ftune.report.asking import asked
+from ftune.report.ending import HEADS as STAGES
+from ftune.report.ending import ending
+from ftune.report.gather import Gathered, about, evaluation_settings
 from ftune.report.headline import headline
 from ftune.report.html.bars import before_and_after
 from ftune.report.html.content import content
@@ -26,8 +29,10 @@ def page(run: Gathered, live: bool = False) -> str:
     found = content(run)
     parts = [
         _top(run),
+        _ending(run),
         _warnings(run),
         before_and_after(run),
+        _asking(run),
         _training(run, bool(found["charts"])),
         _rows(run),
         _predictions(len(found["predictions"])),
@@ -47,11 +52,9 @@ def page(run: Gathered, live: bool = False) -> str:
 
 def _top(run: Gathered) -> str:
     started = moment(run.facts)
-    model = text(mapping(run.recipe.get("model")).get("name_or_path"))
     command = run.facts.get("command")
     facts = [
-        ("model", model),
-        ("method", run.method),
+        *about(run),
         ("started", f"{started.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if started else ""),
         ("took", numbers.duration(number(run.facts.get("seconds")))),
         ("command", " ".join(map(text, items(command))) or text(command)),
@@ -70,9 +73,30 @@ def _top(run: Gathered) -> str:
     )
 
 
+def _ending(run: Gathered) -> str:
+    found = ending(run)
+    if found is None:
+        return ""
+    rows = [[words(each) for each in row] for row in found.stages]
+    error = f'<pre class="error">{words(found.error)}</pre>' if found.error else ""
+    advice = "".join(f"<p>{words(line)}</p>" for line in found.advice)
+    command = f"<pre>{words(found.command)}</pre>" if found.command else ""
+    made = table(STAGES, rows, right=(2,))
+    return section("ending", "How it ended, and how to go on", error + made + advice + command)
+
+
 def _warnings(run: Gathered) -> str:
     lines = "".join(f"<li>{words(line)}</li>" for line in run.warnings)
     return section("warnings", "Warnings", f'<ul class="warnings">{lines}</ul>' if lines else "")
+
+
+def _asking(run: Gathered) -> str:
+    found = asked(run)
+    if found is None:
+        return ""
+    rows = [[words(each) for each in row] for row in found.rows]
+    made = table([words(head) for head in found.heads], rows, right=range(1, len(found.heads)))
+    return section("asking", "What asking costs", made)
 
 
 def _training(run: Gathered, curves: bool) -> str:
@@ -95,7 +119,7 @@ def _training(run: Gathered, curves: bool) -> str:
 
 
 def _rows(run: Gathered) -> str:
-    figures = run.figures("format")
+    figures = run.counted
     found = ledger_table(figures)
     if not found.rows:
         return ""
@@ -120,14 +144,16 @@ def _predictions(shown: int) -> str:
         '<span id="where" class="quiet"></span><button id="on" type="button">Next</button></div>'
     )
     note = (
-        f"{numbers.value(shown)} of the test rows, evenly spread; all are in "
-        "evaluate/predictions.jsonl. Words that only one of answer and reference has are marked."
+        f"{numbers.value(shown)} of the test rows, evenly spread; all are in predictions.jsonl. "
+        "Words that only one of answer and reference has are marked."
     )
     return section("answers", "Predictions", body, note)
 
 
 def _recipe(run: Gathered) -> str:
     pieces = []
+    if run.evaluation and (settings := evaluation_settings(run)):
+        pieces.append(f"<pre>{words(settings)}</pre>")
     for name, what in (
         ("recipe.yaml", "as it was written"),
         ("recipe.resolved.yaml", "with every default"),
@@ -137,7 +163,7 @@ def _recipe(run: Gathered) -> str:
         except OSError:
             continue
         pieces.append(folded(f"{name}, {what}", f"<pre>{words(written)}</pre>"))
-    return section("recipe", "Recipe", "".join(pieces))
+    return section("recipe", "Settings" if run.evaluation else "Recipe", "".join(pieces))
 
 
 def _environment(run: Gathered) -> str:

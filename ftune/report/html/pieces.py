@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ftune.report.tolerant import plain, text
@@ -36,6 +37,36 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[in
     top = f"<thead>{cells('th', head)}</thead>" if any(head) else ""
     body = "".join(cells("td", row) for row in rows)
     return f'<div class="wide"><table>{top}<tbody>{body}</tbody></table></div>'
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """HTML, and what it is sorted by: a number, "" for none (at the end), None for its words."""
+
+    html: str
+    value: float | str | None = None
+
+
+def sortable(head: Sequence[str], rows: Iterable[Sequence[Cell]], right: Sequence[int] = ()) -> str:
+    """A table that the page's script sorts; heads are HTML."""
+
+    def kind(i: int) -> str:
+        return ' class="figure"' if i in right else ""
+
+    def by(value: float | str | None) -> str:
+        return "" if value is None else f' data-value="{words(value)}"'
+
+    top = "".join(f"<th{kind(i)}>{each}</th>" for i, each in enumerate(head))
+    lines = "".join(
+        "<tr>"
+        + "".join(f"<td{kind(i)}{by(c.value)}>{c.html}</td>" for i, c in enumerate(row))
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="wide"><table class="sortable"><thead><tr>{top}</tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>"
+    )
 
 
 def section(name: str, title: str, body: str, note: str = "") -> str:

@@ -6,9 +6,10 @@ import math
 
 from ftune.report import numbers
 from ftune.report.html.frame import SWITCH, document
-from ftune.report.html.pieces import section, table, words
+from ftune.report.html.pieces import Cell, section, sortable, words
+from ftune.report.html.scatter import SCRIPT, Axis, Dot, Kind, Scatter, better, pruned
 from ftune.report.tradeoff_picture import UNITS, drawable, points
-from ftune.report.tradeoffs import COSTS, Candidate, Tradeoffs
+from ftune.report.tradeoffs import COSTS, SPEEDS, Candidate, Tradeoffs
 
 COLOURS = ("a", "b", "c", "good", "bad", "quiet")  # of curves, by turns
 POINTS = 1000  # of one curve
@@ -21,6 +22,7 @@ def tradeoff_page(found: Tradeoffs) -> str:
     notes = "".join(f"<li>{words(note)}</li>" for note in found.notes)
     charts = _charts(found.candidates)
     title = f"{len(found.candidates)} runs compared"
+    picture = scatter(found)
     parts = [
         f'<header><div class="bar"><h1>{title}</h1>{SWITCH}</div></header>',
         section("notes", "Notes", f'<ul class="warnings">{notes}</ul>' if notes else ""),
@@ -32,21 +34,34 @@ def tradeoff_page(found: Tradeoffs) -> str:
             "Orange: no other run is cheaper and as good, or better and as cheap. Lines: 95% "
             "intervals.",
         ),
+        picture.section(),
         section("curves", "Curves", '<div id="charts"></div>' if charts else ""),
     ]
     body = "\n".join(part for part in parts if part)
-    return document(title, body, {"charts": charts, "predictions": []})
+    payload = {"charts": charts, "predictions": [], "scatter": picture.payload()}
+    return document(title, body, payload, more=(SCRIPT,))
 
 
 def heads(found: Tradeoffs) -> tuple[str, ...]:
     """Heads of the table, the same here and on a screen."""
     metric = (found.metric, "95% interval") if found.metric else ()
-    return ("run", "method", *(name for name, _, _ in COSTS), "tokens/s", *metric)
+    return ("run", "method", *costs_of(found), *speeds_of(found), *metric)
+
+
+def costs_of(found: Tradeoffs) -> dict[str, str]:
+    """The key of each cost that is known of a run at least, by its name."""
+    known = {name: key for name, _, key in COSTS}
+    return {n: k for n, k in known.items() if any(c.costs[n] is not None for c in found.candidates)}
+
+
+def speeds_of(found: Tradeoffs) -> list[str]:
+    """Names of the speeds that are known of a run at least."""
+    return [n for n in SPEEDS if any(c.speeds[n] is not None for c in found.candidates)]
 
 
 def row(found: Tradeoffs, one: Candidate) -> tuple[str, ...]:
     """A run's line of the table, as plain text."""
-    costs = [numbers.figure(key, one.costs[name]) for name, _, key in COSTS]
+    costs = [numbers.figure(key, one.costs[name]) for name, key in costs_of(found).items()]
     score = one.score(found.metric)
     figures: tuple[str, ...] = ()
     if found.metric:
@@ -54,12 +69,53 @@ def row(found: Tradeoffs, one: Candidate) -> tuple[str, ...]:
             numbers.value(score.tuned if score else None),
             numbers.interval(score.tuned_interval if score else None),
         )
-    return (one.name, one.run.method, *costs, numbers.value(one.speed), *figures)
+    speeds = [numbers.value(one.speeds[name]) for name in speeds_of(found)]
+    return (one.name, one.run.method, *costs, *speeds, *figures)
 
 
 def _table(found: Tradeoffs) -> str:
-    rows = [[words(cell) for cell in row(found, one)] for one in found.candidates]
-    return table([words(head) for head in heads(found)], rows, right=range(2, 9))
+    titles = heads(found)
+    rows = []
+    for one in found.candidates:
+        cells = list(map(words, row(found, one)))
+        spent = [_known(one.costs[name]) for name in costs_of(found)]
+        speeds = [_known(one.speeds[name]) for name in speeds_of(found)]
+        score = one.score(found.metric)
+        figures = [_known(score.tuned if score else None)] * 2 if found.metric else []
+        sorts = [None, None, *spent, *speeds, *figures]
+        rows.append([Cell(html, by) for html, by in zip(cells, sorts, strict=True)])
+    return sortable([words(head) for head in titles], rows, right=range(2, len(titles)))
+
+
+def _known(value: float | None) -> float | str:
+    """What a cell is sorted by; "" where nothing is known."""
+    return "" if value is None else value
+
+
+def scatter(found: Tradeoffs) -> Scatter:
+    """Every cost, speed and metric against another; at first the metric by parameters."""
+    names = list(dict.fromkeys(s.name for one in found.candidates for s in one.run.scores))
+    axes = [Axis(name, _kind(name, key), "low") for name, _, key in COSTS]
+    axes += [Axis(name, "number", "high") for name in SPEEDS]
+    first = len(axes)
+    directions = {s.name: s.higher_is_better for one in found.candidates for s in one.run.scores}
+    for name in names:
+        axes.append(Axis(name, "number", better(directions[name])))
+    points = [_dot(one, names) for one in found.candidates]
+    start = first + names.index(found.metric) if found.metric in names else 1
+    return pruned(Scatter(tuple(axes), points, 0, start))
+
+
+def _kind(name: str, key: str) -> Kind:
+    return "number" if name == "trainable" else "bytes" if key.endswith("bytes") else "seconds"
+
+
+def _dot(one: Candidate, names: list[str]) -> Dot:
+    costs = [one.costs[name] for name, _, _ in COSTS]
+    values = [*costs, *one.speeds.values()]
+    scores = [one.score(name) for name in names]
+    ends = [*(None for _ in values), *(s.tuned_interval if s else None for s in scores)]
+    return Dot(one.name, (*values, *(s.tuned if s else None for s in scores)), tuple(ends))
 
 
 def _charts(candidates: tuple[Candidate, ...]) -> list[dict]:

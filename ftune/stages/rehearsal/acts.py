@@ -58,7 +58,8 @@ def test_rows(walk: Walk) -> str:
 
     if not walk.loaded.recipe.evaluate.metrics:
         raise LeftOut("evaluate.metrics names none")
-    view = View(walk.loaded.recipe, "", (*MODEL_KEYS, *DATA_KEYS, "evaluate.stride"), set())
+    asked = ("evaluate.stride", "evaluate.metrics")
+    view = View(walk.loaded.recipe, "", (*MODEL_KEYS, *DATA_KEYS, *asked), set())
     tokenizer = load_tokenizer(view.model, walk.place.allow_remote_code)
     if (task := _task(walk)) is not None:
         labelled = labelled_testing.read_rows(view, "test", tokenizer, walk.place, task)

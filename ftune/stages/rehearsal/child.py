@@ -143,7 +143,7 @@ def _whole(plan: Any, recipe: Recipe) -> tuple[int, int]:
     """Steps and tokens of the whole training; of a part of an epoch, its share."""
     counts = plan.counts(recipe.train.num_train_epochs, recipe.train.max_steps)
     epochs = sum(counts) / max(1, len(plan.epoch(0)))
-    return sum(counts), round(epochs * int(plan.lengths.sum()))
+    return sum(counts), round(epochs * plan.tokens(0))
 
 
 class Dying(Silent):

@@ -9,7 +9,8 @@ from pathlib import Path
 from ftune.recipe.overrides import read_override, read_path
 from ftune.recipe.places import KeyPath, dotted
 from ftune.recipe.resolved import to_plain
-from ftune.recipe.schema import Recipe, Source
+from ftune.recipe.schema import Recipe
+from ftune.recipe.source import Source
 from ftune.registry import OBJECTIVES
 
 STEPS = 3

@@ -16,14 +16,30 @@ class Config(Section):
 
 def logits(model: Any, batch: Batch) -> Any:
     """Of shape (rows, longest answer, vocabulary): each token from those before it."""
+    assert batch.targets is not None
+    return _said(model, batch, batch.targets.long())
+
+
+def target_logits(model: Any, batch: Batch) -> tuple[Any, Any]:
+    """Logits (targets, vocabulary) of each token of the answers, and the tokens' ids.
+
+    The answers stand in ``labels``, from the second column on.
+    """
+    from ftune.train.labelled import NONE
+
+    answers = batch.labels[:, 1:]
+    there = answers != NONE
+    return _said(model, batch, answers)[there], answers[there]
+
+
+def _said(model: Any, batch: Batch, answers: Any) -> Any:
     import torch
 
     from ftune.train.labelled import NONE, wide
 
-    assert batch.targets is not None
     inner = model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
     config = inner.config
-    before = batch.targets.long().roll(1, dims=1)
+    before = answers.roll(1, dims=1)
     before[:, 0] = config.decoder_start_token_id
     before = before.masked_fill(before == NONE, config.pad_token_id)
     said = model(

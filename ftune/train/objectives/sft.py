@@ -94,8 +94,11 @@ def _call(model: Any, batch: Batch) -> Any:
             use_cache=False,
             position_ids=batch.position_ids,
         )
+    from ftune.train.tasked import task_ids
+
     mask = batch.attention_mask if _paths(model).needs_padding_mask else None
-    return model(input_ids=batch.input_ids, attention_mask=mask, use_cache=False)
+    given = {"input_ids": batch.input_ids, "attention_mask": mask, **task_ids(batch)}
+    return model(**given, use_cache=False)
 
 
 def cross_entropy(logits: Any, labels: Any) -> Any:

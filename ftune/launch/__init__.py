@@ -1,0 +1,1 @@
+"""Several machines: what the engines that start jobs there need, written and, if asked, run."""

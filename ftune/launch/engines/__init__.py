@@ -1,0 +1,1 @@
+"""One file per engine that starts processes on other machines."""

@@ -1,0 +1,193 @@
+"""Encoders go the fast way with the same loss and gradients, and drop what they are told to."""
+
+from __future__ import annotations
+
+import peft
+import pytest
+import torch
+import transformers
+
+from ftune.fast import drawing, products, trials
+from ftune.fast.quick import quick
+
+SIZES = {
+    "vocab_size": 61,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 40,
+    "num_labels": 3,
+    "pad_token_id": 0,
+}
+DISTIL = {"vocab_size": 61, "dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4}
+FAMILIES = {
+    "Bert": (SIZES, "query"),
+    "Roberta": (SIZES, "query"),
+    "Electra": ({**SIZES, "embedding_size": 32}, "query"),
+    "DistilBert": ({**DISTIL, "num_labels": 3}, "q_lin"),
+}
+NO_DROPOUT = dict.fromkeys(
+    (
+        "hidden_dropout_prob",
+        "attention_probs_dropout_prob",
+        "dropout",
+        "attention_dropout",
+        "seq_classif_dropout",
+        "classifier_dropout",
+    ),
+    0.0,
+)
+
+
+def made(family, head="SequenceClassification", tuning="lora", **options):
+    torch.manual_seed(0)
+    sizes, query = FAMILIES[family]
+    config = getattr(transformers, f"{family}Config")(**{**sizes, **options})
+    model = getattr(transformers, f"{family}For{head}")(config)
+    if tuning == "full":
+        return model.train()
+    named = peft.LoraConfig(r=4, target_modules=[query], modules_to_save=["classifier"])
+    model = peft.get_peft_model(model, named)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model.train()
+
+
+def lines():
+    draw = torch.Generator().manual_seed(1)
+    ids = torch.randint(1, 61, (4, 11), generator=draw)
+    mask = torch.ones_like(ids)
+    for row, length in enumerate((11, 4, 7, 2)):
+        mask[row, length:] = 0
+    return ids * mask, mask
+
+
+def taken(model, ids, mask):
+    model.zero_grad()
+    torch.manual_seed(3)
+    logits = model(input_ids=ids, attention_mask=mask).logits
+    if logits.dim() == 3:
+        logits = logits[mask.bool()]
+    loss = torch.nn.functional.cross_entropy(logits, torch.arange(len(logits)) % 3)
+    loss.backward()
+    return loss.detach(), {
+        n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None
+    }
+
+
+def assert_same(one, other):
+    torch.testing.assert_close(one[0], other[0], rtol=1e-5, atol=0)
+    assert one[1].keys() == other[1].keys()
+    largest = max(float(g.abs().max()) for g in one[1].values())
+    for name, gradient in one[1].items():
+        torch.testing.assert_close(other[1][name], gradient, rtol=1e-4, atol=1e-5 * largest)
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_same_without_dropout(family, tuning):
+    """The first token alone behind the last block."""
+    model = made(family, tuning=tuning, **NO_DROPOUT)
+    ids, mask = lines()
+    for given in ((ids, mask), (ids, torch.ones_like(mask))):
+        plain = taken(model, *given)
+        with quick(model) as paths:
+            assert {"attention", "first token"} <= paths.modules.keys()
+            assert_same(plain, taken(model, *given))
+
+
+@pytest.fixture
+def torchs_draws(monkeypatch):
+    """The fast paths drop what torch's own dropout would."""
+
+    def kept(shape, p):
+        return torch.nn.functional.dropout(torch.ones(shape), p) != 0
+
+    monkeypatch.setattr(drawing, "kept", kept)
+    monkeypatch.setattr(drawing, "share_of", lambda p: 1.0 - p)
+    monkeypatch.setattr(products, "slow_dropout", lambda: True)
+
+
+@pytest.mark.usefixtures("torchs_draws")
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_same_with_dropout_where_the_same_is_dropped(family, tuning):
+    """Of every token something is read, so nothing is left out of the last block."""
+    model = made(family, "TokenClassification", tuning=tuning)
+    ids, mask = lines()
+    for given in ((ids, mask), (ids, torch.ones_like(mask))):
+        plain = taken(model, *given)
+        with quick(model) as paths:
+            assert {"attention", "dropout"} <= paths.modules.keys()
+            assert "first token" not in paths.modules
+            assert_same(plain, taken(model, *given))
+
+
+def test_the_right_share_is_drawn_and_neighbours_know_nothing_of_each_other():
+    torch.manual_seed(0)
+    for p in (0.1, 0.5):
+        drawn = drawing.kept((40, 1000, 5), p)
+        wrong = float(drawn.float().mean()) - drawing.share_of(p)
+        assert abs(wrong) < 4 * (p * (1 - p) / drawn.numel()) ** 0.5
+        flat = drawn.flatten().float() - drawing.share_of(p)
+        for apart in (1, 2, 3, 4, 5):  # four numbers come of one draw
+            along = float((flat[apart:] * flat[:-apart]).mean()) / (p * (1 - p))
+            assert abs(along) < 4 / drawn.numel() ** 0.5
+    assert abs(drawing.share_of(0.1) - 0.9) < 1e-5
+
+
+def test_the_same_seed_drops_the_same():
+    model, given = made("Bert"), lines()
+    with quick(model):
+        one, other = taken(model, *given), taken(model, *given)
+        torch.manual_seed(4)
+        third = model(input_ids=given[0], attention_mask=given[1]).logits
+        again = model(input_ids=given[0], attention_mask=given[1]).logits
+    assert torch.equal(one[0], other[0])
+    assert all(torch.equal(g, other[1][n]) for n, g in one[1].items())
+    assert not torch.equal(third, again)
+
+
+def test_the_last_block_runs_for_the_first_token_alone():
+    model, (ids, mask) = made("Bert", **NO_DROPOUT), lines()
+    seen = []
+    last = model.get_base_model().bert.encoder.layer[-1].intermediate
+    last.register_forward_hook(lambda _, __, out: seen.append(out.shape[1]))
+    with quick(model):
+        seen.clear()
+        model(input_ids=ids, attention_mask=mask)
+    model(input_ids=ids, attention_mask=mask)
+    assert seen == [1, 11]
+
+
+class Mean(torch.nn.Module):
+    """Pools all tokens, as sentence encoders do."""
+
+    def forward(self, hidden):
+        return hidden.mean(1)
+
+
+def test_a_mean_over_all_tokens_keeps_them_all():
+    model = made("Bert", tuning="full", **NO_DROPOUT)
+    model.bert.pooler = Mean()
+    assert not trials.reads_the_first(model, model.bert.encoder.layer[-1])
+    with quick(model) as paths:
+        assert "first token" not in paths.modules
+
+
+def test_the_model_comes_back_as_it_was():
+    model = made("Bert")
+    before = {n: (set(m.__dict__), m.training) for n, m in model.named_modules()}
+    state = torch.get_rng_state()
+    with quick(model):
+        pass
+    assert torch.equal(torch.get_rng_state(), state)
+    assert {n: (set(m.__dict__), m.training) for n, m in model.named_modules()} == before
+
+
+def test_eager_attention_is_left_alone():
+    model = made("Bert", attn_implementation="eager")
+    with quick(model) as paths:
+        assert not {"attention", "first token", "dropout"} & paths.modules.keys()
