@@ -65,7 +65,7 @@ class Work:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--model", required=True, help="folder of the encoder")
+    options.add_argument("--model", type=Path, required=True, help="folder of the encoder")
     options.add_argument("--shared", type=Path, required=True, help="folder of real data")
     options.add_argument("--only", default="sst2,imdb,head")
     options.add_argument("--sides", default="ftune,longest")
@@ -80,11 +80,14 @@ def main() -> None:
         length = {"sst2": 64, "imdb": 256}[rows]
         if name == "head":
             for epochs in EPOCHS:
-                work = Work(folder, given.model, length, epochs=epochs, alpha=None)
+                work = Work(folder, str(given.model.resolve()), length, epochs=epochs, alpha=None)
                 _turns(f"head, {epochs} epochs", sorted({*sides, "ftune-plain"}), [work])
             continue
         seeds = [int(seed) for seed in given.seeds.split(",")]
-        works = [Work(folder, given.model, length, seed, alpha=given.alpha) for seed in seeds]
+        works = [
+            Work(folder, str(given.model.resolve()), length, seed, alpha=given.alpha)
+            for seed in seeds
+        ]
         _turns(name, sides, works)
 
 

@@ -12,6 +12,7 @@ from ftune.run.stage import Context, Place, Stage
 from ftune.stages import choosing, mixing, prompting, shares, streaming, tasks
 from ftune.stages.hooks import hooks, layers
 from ftune.stages.models import MODEL_KEYS, Tuned, fresh
+from ftune.stages.planning import planned
 from ftune.stages.tasked import with_tasks
 from ftune.stages.together import noticing
 from ftune.types import Report
@@ -86,39 +87,18 @@ def job_of(context: Context, tuned: Tuned, begun: int | None = None) -> Any:
     """
     from functools import partial
 
-    from ftune.data.batching import Plan, in_order
+    from ftune.data.batching import in_order
     from ftune.data.collating import collate
     from ftune.data.collating_labels import collate_labelled
     from ftune.data.redealing import Redealt
-    from ftune.data.redrawing import Redraw, Told
     from ftune.data.store import TokenStore
     from ftune.train.job import Job
 
     recipe, settings = context.recipe, context.recipe.train
     begun = begun or _processes()
-    rows: Any = TokenStore(context.folder_of("format") / "train.arrow")
+    plan, rows = planned(context, tuned.tokenizer, begun)
     held_out = TokenStore(context.folder_of("format") / "eval.arrow")
-    packing = recipe.data.packing
     pad = tuned.tokenizer.pad_token_id or 0
-    told = Told.read(context.folder_of("format"))
-
-    def planned(store: TokenStore) -> Plan:
-        return Plan(
-            lengths=store.lengths,
-            targets=store.trained_counts,
-            batch_size=settings.per_device_train_batch_size,
-            accumulation=settings.gradient_accumulation_steps,
-            processes=begun,
-            group_by_length=settings.group_by_length,
-            tokens_per_batch=settings.tokens_per_batch,
-            pack_length=recipe.data.max_length if packing else None,
-            seed=settings.seed,
-            drawn=Redraw(store, told).rows if told else None,
-        )
-
-    plan: Any = planned(rows)
-    if recipe.data.streaming is not None:
-        plan = rows = streaming.streamed(context, tuned.tokenizer, planned, plan.step_rows)
     eval_size = settings.per_device_eval_batch_size
     objective = OBJECTIVES.load(settings.objective.name)
 
@@ -140,7 +120,7 @@ def job_of(context: Context, tuned: Tuned, begun: int | None = None) -> Any:
         objective_config=config,
         settings=settings,
         plan=plan if begun == _processes() else Redealt(plan, _processes()),
-        collate=with_tasks(read(rows, packing), rows, recipe, "train", tuned.model),
+        collate=with_tasks(read(rows, recipe.data.packing), rows, recipe, "train", tuned.model),
         folder=context.folder,
         eval_batches=in_order(held_out.lengths, eval_size) if len(held_out) else (),
         eval_collate=with_tasks(
