@@ -9,6 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("ftune", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ftune")
 
 ROOT = Path(__file__).parents[1]
 

@@ -95,7 +95,6 @@ def mutated(text: str, edits: list[tuple[str, int, str]]) -> str:
 
 @settings(
     max_examples=100,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

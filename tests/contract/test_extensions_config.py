@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftune.recipe.base import Chosen, Section
@@ -88,7 +88,7 @@ def test_appears_in_schema_and_reference(kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(data=st.data())
 def test_round_trip(kind: str, name: str, data: st.DataObject) -> None:
     """A Config with drawn values is the same after resolved YAML."""

@@ -92,7 +92,7 @@ def test_model_and_tokenizer_are_saved_and_loaded_equal(tmp_path: Path) -> None:
         assert torch.equal(again(ids).logits, model()(ids).logits)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text())
 def test_tokenizer_gives_back_any_text(text: str) -> None:
     ids = tokenizer()(text, add_special_tokens=False).input_ids

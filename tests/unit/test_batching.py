@@ -30,7 +30,7 @@ def rows_of(step):
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     lengths=st.lists(st.integers(1, 40), min_size=1, max_size=90),
     batch=st.integers(1, 5),

@@ -49,7 +49,7 @@ def run(
     return ledger, found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=12),
     weight=st.sampled_from([0.3, 1.0, 2.5]),

@@ -73,7 +73,7 @@ def test_special_tokens_in_words_stay_text(real: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["bytes", "pieces"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_no_text_becomes_a_mark(kind: str, data: Any) -> None:
     words = _cached(kind)

@@ -61,7 +61,7 @@ def test_the_ends_of_the_temperature() -> None:
     assert sum(rates([2**40, 1], "temperature", 0.1)) == pytest.approx(1.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(60, 300), min_size=2, max_size=6),
     by_tokens=st.booleans(),
@@ -116,7 +116,7 @@ class Counted(SimpleNamespace):
         return len(self.sources)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     sizes=st.lists(st.integers(20, 120), min_size=2, max_size=4),
     by=st.sampled_from(["rows", "trained_tokens"]),

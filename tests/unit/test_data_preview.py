@@ -29,7 +29,7 @@ def example(words: object, question: str, answer: str) -> Tokens:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(WORDS)), st.text("ab é你🙂|`\n </s>", max_size=12))
 def test_pieces_are_the_text(kind: str, text: str) -> None:
     words = WORDS[kind]

@@ -102,7 +102,7 @@ def test_a_cut_never_leaves_half_a_character() -> None:
         assert length - 3 <= len(found.ids) <= length
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     turns=st.lists(st.text("ab </s>é", max_size=12), min_size=1, max_size=3),
     length=st.integers(8, 90),

@@ -89,7 +89,7 @@ def test_a_source_is_read_on_from_any_row(tmp_path: Path, kind: str) -> None:
     assert list(rows_after(one, tmp_path, rows[19].number, 20)) == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4),
     weights=st.lists(st.sampled_from([0.1, 1.0, 2.0, 7.0]), min_size=4, max_size=4),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ftune.registry import METRICS
@@ -27,7 +27,6 @@ numbers = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(pairs=numbers)
 def test_correlations_are_those_of_scipy(pairs: list[tuple[float, float]]) -> None:
     from scipy.stats import pearsonr, spearmanr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from recipe_texts import GOOD, load
 
@@ -38,7 +38,6 @@ def test_metrics_with_their_keys(tmp_path: Path) -> None:
     ]
 
 
-@settings(deadline=None)
 @given(
     prompt=TEXTS
     | st.sampled_from(

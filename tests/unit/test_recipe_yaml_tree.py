@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ftune.errors import RecipeError
@@ -46,7 +46,6 @@ def marks(node: yaml.Node, path: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], 
     return found
 
 
-@settings(deadline=None)
 @given(TREES, st.booleans())
 def test_reads_what_pyyaml_writes(tree: Any, flow: bool) -> None:
     text = yaml.safe_dump(tree, default_flow_style=flow, allow_unicode=True)
