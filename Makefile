@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: help quickstart test check docs format faults fuzz fuzz-coverage alike benchmark clean
+.PHONY: help quickstart test check docs lock format faults fuzz fuzz-coverage alike benchmark clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,9 @@ check: $(VENV)/.installed-dev ## style, types, import rules, drift of generated 
 docs: $(VENV)/.installed ## write the generated pages again
 	$(BIN)/python -m ftune.recipe.reference
 	$(BIN)/python -m ftune.cli.reference
+
+lock: $(VENV)/.installed-dev ## the hashes of all pinned packages on this platform, from the index
+	$(BIN)/python tools/lock.py
 
 format: $(VENV)/.installed-dev ## put the code in its usual form
 	$(BIN)/ruff check --fix .

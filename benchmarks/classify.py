@@ -15,6 +15,7 @@ import argparse
 import csv
 import gzip
 import json
+import math
 import os
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 from watching import answer
@@ -109,6 +110,16 @@ def _turns(name: str, sides: Sequence[str], works: Sequence[Work]) -> None:
     for side, each in found.items():
         if len(each) > 1:
             _say(f"{name}, mean", side, {key: mean(one[key] for one in each) for key in each[0]})
+            error = stdev(one["accuracy"] for one in each) / math.sqrt(len(each))
+            print(f"{name}, mean of {len(each)} seeds: standard error of accuracy {error:.2f}")
+    for side in sides[1:]:
+        apart = [
+            one["accuracy"] - other["accuracy"]
+            for one, other in zip(found[sides[0]], found[side], strict=True)
+        ]
+        if len(apart) > 1:
+            error = stdev(apart) / math.sqrt(len(apart))
+            print(f"{name}: {sides[0]} - {side} {mean(apart):+.2f}, standard error {error:.2f}")
 
 
 def _say(name: str, side: str, found: dict[str, float]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 SECRET = re.compile(
@@ -15,13 +16,17 @@ SHORTEST = 8  # letters: shorter values would be found in the middle of words
 ONEDNN_ISA = "ONEDNN_MAX_CPU_ISA"
 LAUNCHED = "FTUNE_LAUNCHED"
 # What torch and its libraries read once, when they are loaded.
-MEMORY = {
+LIBRARIES = {
     "THP_MEM_ALLOC_ENABLE": "1",  # larger pages for large blocks on Linux
     # Products that oneDNN, and torch above it, keep prepared. By default 1,024 each, of nearly a
     # megabyte for every shape of a batch: more than the model (docs/decisions/042).
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
     "LRU_CACHE_CAPACITY": "32",
 }
+# How often a thread of GNU's OpenMP looks for work before it sleeps. By default so long that, where
+# something else runs on the machine, threads wait for each other's turn (docs/decisions/088).
+SPINS = {"GOMP_SPINCOUNT": "1000"}
+WAITING = "OMP_WAIT_POLICY"  # with which a user says the same for every OpenMP
 
 
 def offline() -> bool:
@@ -78,10 +83,27 @@ def get(name: str) -> str | None:
     return os.environ.get(name)
 
 
+def before_torch() -> None:
+    """Sets what torch reads when it is loaded; what the user has set stays."""
+    put(LIBRARIES if WAITING in os.environ else {**LIBRARIES, **SPINS})
+
+
 def put(values: Mapping[str, str]) -> None:
     """Sets variables that are not set yet, for this process and its children."""
     for name, value in values.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def having(values: Mapping[str, str]) -> Iterator[None]:
+    """Inside, variables that are not set are; afterwards they are gone again."""
+    ours = [name for name in values if name not in os.environ]
+    put(values)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
 
 
 def for_child(values: Mapping[str, str]) -> dict[str, str]:

@@ -239,6 +239,10 @@ class Prediction:
     scores: tuple[float, ...] = ()  # of the labels, in their order: probabilities
     choices: tuple[str, ...] = ()  # the answers that there are for this row, if it says so
     ranked: tuple[Ranked, ...] = ()  # where a likelihood of given answers was asked for
+    # Where a head says labels: those that it says, and those that are right; both exactly.
+    labels_said: tuple[str, ...] | None = None
+    labels_right: tuple[str, ...] = ()
+    multi_label: bool = False  # whether a row may have several of them, or none
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +262,8 @@ class Metric:
     """One figure: ``value`` in ``unit``, and the ``signature`` that makes it comparable.
 
     ``higher_is_better`` is None for a figure that only describes, such as a length. ``rows`` is
-    None where the figure is not one of sums over rows: then it has no interval and no test.
+    None where the figure is not one of sums over rows: then it has no test, and no interval but
+    the one of 95% that the metric gives itself.
     """
 
     name: str
@@ -267,6 +272,7 @@ class Metric:
     signature: str = ""
     higher_is_better: bool | None = True
     rows: Rows | None = field(default=None, compare=False, repr=False)
+    interval: tuple[float, float] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

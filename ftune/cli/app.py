@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import traceback
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -25,7 +27,7 @@ from ftune.cli.schema import schema
 from ftune.cli.sweep import sweep
 from ftune.cli.train import train
 from ftune.cli.validate import validate
-from ftune.errors import FtuneError
+from ftune.errors import FtuneError, RunError
 from ftune.run.secrets import without_secrets
 
 app = typer.Typer(
@@ -77,21 +79,25 @@ def options(
 
 def main() -> None:
     """Runs the command line; an FtuneError becomes its message and its exit code."""
+    _open_what_is_closed()
     # Whatever is printed, by ftune, a library or a traceback, goes through these.
     sys.stdout, sys.stderr = without_secrets(sys.stdout), without_secrets(sys.stderr)
-    environment.put(environment.MEMORY)  # before torch is loaded
+    environment.before_torch()
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     if debug:  # taken anywhere on the line, before or after the verb
         arguments = ["--debug", *(a for a in arguments if a != "--debug")]
     else:  # on import it warns of kernels that it can do without
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+        # Where it is installed, transformers imports it to save a model, and it speaks on stdout.
+        logging.getLogger("DeepSpeed").disabled = True
     try:
         code = app(arguments, standalone_mode=False)
     except FtuneError as error:
         if debug:
-            raise
-        typer.echo(f"{error}", err=True)
+            traceback.print_exc()
+        else:
+            typer.echo(f"{error}", err=True)
         sys.exit(error.exit_code)
     except typer.Abort:
         sys.exit(130)
@@ -101,7 +107,32 @@ def main() -> None:
         if debug:
             raise
         sys.exit(_unexpected(error))
-    sys.exit(code or 0)
+    sys.exit(code or _lost(sys.stdout))
+
+
+def _open_what_is_closed() -> None:
+    """Standard streams that the caller closed: a file of the run would get their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+
+
+def _lost(stream: TextIO) -> int:
+    """The exit code where not all could be printed; a reader that has gone wanted no more."""
+    stream.flush()
+    error = getattr(stream, "lost", None)
+    if error is None or isinstance(error, BrokenPipeError):
+        return 0
+    typer.echo(
+        f"standard output: what was printed could not all be written ({error.strerror}); the "
+        "command itself was carried out",
+        err=True,
+    )
+    return RunError.exit_code
 
 
 def _unexpected(error: Exception) -> int:

@@ -82,11 +82,16 @@ def _changes(screen: Screen, told: dict[str, Any]) -> None:
             " x ".join(map(str, one["shape"])),
             f"{one['trained']:,}",
             f"{one['change']:.3g}",
-            f"{100 * one['relative']:.3g}%",
+            "" if one["relative"] is None else f"{100 * one['relative']:.3g}%",
         )
         for one in (*told["modules"], *told["layers"])
     ]
     screen.table(heads, rows, right=tuple(range(1, len(heads))))
+    if told["beside"]:
+        screen.say(
+            f"besides, {told['beside']:,} numbers were trained in small nets behind the layers, "
+            "which change no weight"
+        )
     if told["of_rank_0"]:
         screen.say(f"of rank 0, so not trained: {', '.join(told['of_rank_0'])}")
     screen.say("change: Frobenius norm of what was added; of its size: beside the weight's own")

@@ -110,8 +110,13 @@ class Shots:
         return row
 
     def _usable(self, number: int, example: Example) -> Iterator[Example]:
-        """Demonstrations for a row, the first ones or drawn ones, never the row itself."""
+        """Demonstrations for a row, the first ones or drawn ones, never the row itself.
+
+        Those that answer the row's own question come last: data sets with several right answers
+        have a row for each, and one would tell another's.
+        """
         size, seen = len(self._pool), set()
+        question, telling = _asked(example), []
         for at in self._order(number, size):
             if at in seen:
                 continue
@@ -119,8 +124,13 @@ class Shots:
             if self._own and self._pool[at].number == number:
                 continue
             one = self._like(at, example)
-            if one is not None and one.words != example.words:
+            if one is None or one.words == example.words:
+                continue
+            if _asked(one) == question:
+                telling.append(one)
+            else:
                 yield one
+        yield from telling
 
     def _order(self, number: int, size: int) -> Iterator[int]:
         if self._section.choose == "drawn":
@@ -189,6 +199,11 @@ class Shots:
             f"{'give' if self._own else 'gives'} {there} that can be shown; lower k, or name a "
             "larger pool"
         )
+
+
+def _asked(example: Example) -> tuple[tuple[str, str, str], ...]:
+    """All that stands before the last answer."""
+    return tuple((m.role, m.content, m.context) for m in example.messages[:-1])
 
 
 def _words(asked: Message) -> str:

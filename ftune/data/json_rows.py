@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from ftune.data.columns import kind_of
 
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+LONG_NUMBER = re.compile(r"-?\d{4301,}")
 LONE = re.compile("[\ud800-\udfff]")
 
 
@@ -29,8 +31,8 @@ class RowDecoder:
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
+            counts = Counter(key for key, _ in pairs)
+            twice = next(key for key, count in counts.items() if count > 1)
             self.problems.append((json.dumps(twice), f"the key {twice!r} stands there twice"))
         return found
 
@@ -53,8 +55,11 @@ class RowDecoder:
             raise json.JSONDecodeError("it is nested too deep", text, start) from None
         except json.JSONDecodeError:
             raise
-        except ValueError as error:  # a number of thousands of digits
-            raise json.JSONDecodeError(str(error), text, start) from None
+        except ValueError:  # Python's limit of digits, and the only one that comes here
+            at = LONG_NUMBER.search(text, start)
+            place = at.start() if at else start
+            said = "a number has more than 4,300 digits; write it as text"
+            raise json.JSONDecodeError(said, text, place) from None
 
     def problem(self, value: Any, text: str, start: int, end: int) -> tuple[int, str] | None:
         """The first thing wrong with a decoded value: its position in ``text``, and what."""

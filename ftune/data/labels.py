@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ftune.errors import DataError
 
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 MOST = 1000  # labels; more are a column of something else
 
 
@@ -33,8 +35,8 @@ def found(names: Iterable[str], wanted: Sequence[str] = ()) -> dict[str, int]:
             "be told apart; is it the right column? (for a number that is to be learned take "
             "train.objective: regression)"
         )
-    number = all(name.removeprefix("-").isdecimal() for name in counts)
-    ordered = sorted(counts, key=int) if number else sorted(counts)
+    number = all(NUMBER.fullmatch(name) for name in counts)
+    ordered = sorted(counts, key=lambda name: (float(name), name)) if number else sorted(counts)
     return {name: counts[name] for name in ordered}
 
 

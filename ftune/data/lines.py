@@ -63,9 +63,10 @@ def lines(handle: BinaryIO, longest: int = LONGEST) -> Iterator[Line]:
         number += 1
         ended = raw.endswith(b"\n")
         if len(raw.rstrip(b"\r\n")) > longest:
+            # Told first: the rest may be gigabytes, and only who goes on needs the next line.
+            yield Line(number, b"", True, f"line {number} {TOO_LONG}")
             while not ended and (more := handle.readline(1 << 20)):
                 ended = more.endswith(b"\n")
-            yield Line(number, b"", ended, f"line {number} {TOO_LONG}")
             continue
         raw = raw.rstrip(b"\n")
         yield Line(number, raw.removesuffix(b"\r"), ended, byte_problem(raw, number))

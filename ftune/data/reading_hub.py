@@ -38,11 +38,16 @@ def rows(source: Any, name: str, after: int = 0) -> Iterator[Row]:
         said = str(error).strip().partition("\n")[0] or type(error).__name__
         raise DataError(
             f"{source.path}: the data set can't be read{where} (split {source.split!r}, subset "
-            f"{source.subset!r}): {said}; {_remedy(error)}"
+            f"{source.subset!r}): {said}; {_remedy(error, name)}"
         ) from error
 
 
-def _remedy(error: Exception) -> str:
+def _remedy(error: Exception, name: str) -> str:
+    if Path(name).is_dir():
+        return (
+            "it is a folder: its files must lie as in a data set of the hub (train.jsonl, "
+            "test.jsonl); name a file, or check its split and subset"
+        )
     if environment.offline():
         return "HF_HUB_OFFLINE is set, so only data sets in the cache can be read; unset it"
     kind = type(error).__name__

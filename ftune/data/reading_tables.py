@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -64,7 +65,8 @@ def _header(cells: list[str], path: Path, mark: str, problem: str | None) -> lis
     if problem is not None:
         raise DataError(f"{path}: the header can't be read: {problem}")
     names = [cell.strip() for cell in cells]
-    wrong = next((n for n in names if not n or names.count(n) > 1), None)
+    counts = Counter(names)
+    wrong = next((n for n in names if not n or counts[n] > 1), None)
     if wrong is not None:
         what = f"names {wrong!r} twice" if wrong else "has a column without a name"
         raise DataError(

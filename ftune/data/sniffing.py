@@ -14,6 +14,7 @@ from ftune.recipe.source import Source
 from ftune.registry import FORMATS
 from ftune.types import Example
 
+MARKS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}  # between a table's cells
 ROWS = 200  # looked at
 MORE_ROWS = 2000  # looked at for labels, which may stand in the file one after the other
 FIRST = 20  # of which the columns are taken
@@ -123,9 +124,21 @@ def _best(path: str, values: Sequence[Mapping[str, Any]]) -> Guess:
     if 2 * best.good <= len(values):
         raise DataError(
             f"{path}: no format reads its rows; the columns are {', '.join(columns) or 'none'}; "
-            "write a recipe by hand and name them in columns"
+            f"{_advice(columns)}"
         )
     return best
+
+
+def _advice(columns: Mapping[str, Any]) -> str:
+    """What to do about columns that no format knows."""
+    only = next(iter(columns)) if len(columns) == 1 else ""
+    mark = next((mark for mark in MARKS if mark in only), None)
+    if mark is not None:
+        return (
+            f"that is one column with {MARKS[mark]} in its name: if these are between the columns, "
+            "write commas there (.csv) or tabs (.tsv)"
+        )
+    return "write a recipe by hand and name them in columns"
 
 
 def _candidates(columns: Mapping[str, Any]) -> list[Candidate]:

@@ -16,12 +16,10 @@ from typing import Any
 
 from ftune.errors import DataError, ModelError, RecipeError
 from ftune.evaluate import rowwise
-from ftune.evaluate.calibration import expected_error
+from ftune.evaluate.calibration import BINS, error, of_choices
 from ftune.evaluate.harness_model import asked_model
 from ftune.run.progress import Progress
 from ftune.types import Metric
-
-LISTED = 30  # names in an error message
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,10 @@ def _metrics(found: Mapping[str, Any], version: str) -> list[Metric]:
             values = _values(rows, name, filtered, float(value))
             own = rowwise.mean(values) if values else None
             metrics.append(Metric(told, float(value), "", signature, better, own))
-        if rows and (error := expected_error(rows)) is not None:
-            signature = f"ece|bins:10|{_signature(found, task, 'none', version)}"
-            metrics.append(Metric(f"{task}/calibration_error", error, "", signature, False))
+        if rows and (sure := of_choices(rows)) is not None:
+            signature = f"ece|bins:{BINS}|{_signature(found, task, 'none', version)}"
+            value = error(sure)
+            metrics.append(Metric(f"{task}/calibration_error", value, "", signature, False, sure))
     if not metrics:
         raise DataError("evaluate.suites: the harness gave no figure; are there rows in the data?")
     return metrics
@@ -170,6 +169,7 @@ def _check_folder(folder: Path, allow_code: bool) -> None:
     if not folder.is_dir():
         raise RecipeError(f"{where}: {folder} is no folder; name one with task files (.yaml)")
     for file in sorted(folder.rglob("*.yaml")):
+        _check_readable(file)
         if not allow_code and "!function" in file.read_text(encoding="utf-8", errors="replace"):
             raise RecipeError(
                 f"{where}: {file} names a Python function to run; if you trust it, allow it with "
@@ -177,33 +177,29 @@ def _check_folder(folder: Path, allow_code: bool) -> None:
             )
 
 
+def _check_readable(file: Path) -> None:
+    """The harness passes over a file that it can't read, and knows its task no more."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    try:
+        load_yaml(file, resolve_func=False)
+    except Exception as error:  # whatever the harness's reader raises
+        line = " ".join(str(error).split())
+        raise RecipeError(
+            f"evaluate.harness.include_path: {file} can't be read as a task file: {line}"
+        ) from error
+
+
 def _manager(suites: Suites) -> Any:
-    """The harness's register of tasks; those that ship with it are read only where asked for.
+    """The harness's register of tasks, without the notes that it makes.
 
     Raises:
         RecipeError: a name is none of them.
     """
-    import difflib
+    from ftune.evaluate.harness_tasks import manager
 
-    from lm_eval.tasks import TaskManager
-
-    folder = None if suites.folder is None else str(suites.folder)
     with _quiet():
-        own = TaskManager(include_path=folder, include_defaults=False) if folder else None
-        if own is not None and set(suites.names) <= set(own.all_tasks):
-            return own
-        manager = TaskManager(include_path=folder)
-    known = list(manager.all_tasks)
-    for index, name in enumerate(suites.names):
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
-            mine = f"; in {folder}: {', '.join(list(own.all_tasks)[:LISTED])}" if own else ""
-            raise RecipeError(
-                f"evaluate.suites[{index}]: {name!r} is none of the harness's {len(known):,} suites"
-                + (f"; did you mean {', '.join(near)}?" if near else "")
-                + mine
-            )
-    return manager
+        return manager(suites.names, suites.folder)
 
 
 @contextmanager

@@ -26,6 +26,12 @@ AT_LENGTH = (
 )
 
 
+def choices(in_turns: bool) -> dict[int, str]:
+    """What the judge would write for each verdict: behind the question's last word a blank stands
+    before it, and where a chat template gives the judge a turn of its own, none does."""
+    return {verdict: text.strip() if in_turns else text for verdict, text in CHOICES.items()}
+
+
 def asked(question: str, first: str, second: str, explain: bool) -> str:
     """The prompt, for a verdict by likelihood or for one at the end of an explanation."""
     ask = AT_LENGTH if explain else BRIEF

@@ -96,7 +96,10 @@ def sentence(found: Mapping[str, Any], a: str, b: str) -> str:
     """The outcome in words that say no more than the data allow."""
     rate, p = found["win_rate"], found["p"]
     interval = found["interval"]
-    told = f"{rate:.1f}%" + (f" ({interval[0]:.1f} to {interval[1]:.1f})" if interval else "")
+    if found["ties"] == found["pairs"]:
+        return f"no difference seen between {a} and {b}: neither wins a question, all are ties"
+    within = f", {interval[0]:.1f} to {interval[1]:.1f}" if interval else ""
+    told = f"{rate:.1f}% (ties as half{within})"
     if p is None:
         return f"{a} wins {told} of the questions against {b}; too few to test"
     if p >= 0.05:

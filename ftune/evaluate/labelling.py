@@ -12,10 +12,14 @@ from ftune.types import Batch
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What is said of one row, and how likely each label is where there are labels."""
+    """What is said of one row, and how likely each label is where there are labels.
+
+    ``labels`` are those that are said, where each row has labels of the whole; else None.
+    """
 
     text: str
     scores: tuple[float, ...] = ()
+    labels: tuple[str, ...] | None = None
 
 
 def label(

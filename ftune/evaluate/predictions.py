@@ -44,6 +44,9 @@ def line(prediction: Prediction, base: Prediction | None = None) -> str:
     for name in ("scores", "choices", "ranked"):
         if not value[name]:
             del value[name]
+    if prediction.labels_said is None:
+        for name in ("labels_said", "labels_right", "multi_label"):
+            del value[name]
     if base is not None:
         value["base"] = base.text
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
@@ -68,8 +71,10 @@ def _parse(text: str, place: str) -> Prediction:
         given_all = json.loads(text)
         given_all.pop("base", None)
         value: dict[str, Any] = {FIELDS[name]: given for name, given in given_all.items()}
-        for name in ("references", "scores", "choices"):
+        for name in ("references", "scores", "choices", "labels_right"):
             value[name] = tuple(value.get(name, ()))
+        if value.get("labels_said") is not None:
+            value["labels_said"] = tuple(value["labels_said"])
         value["ranked"] = tuple(Ranked(**one) for one in value.get("ranked", ()))
         return Prediction(**value)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SEED = 12345
 SHARE = 95  # percent of the resamples that lie inside the interval
 LEAST = 10  # rows; of fewer, resamples say too little, and the interval would be too narrow
-CELLS = 2**22  # draws held in memory at once
+CELLS = 2**18  # draws held in memory at once
 TESTED = 1e-9  # relative: sums in another order differ in their last digits
 
 

@@ -90,7 +90,13 @@ def _line(before: Metric | None, after: Metric | None, resamples: int) -> Line:
         higher_is_better=one.higher_is_better,
         before=before.value if before else None,
         after=after.value if after else None,
-        before_interval=interval(before.rows, resamples) if before else None,
-        after_interval=interval(after.rows, resamples) if after else None,
+        before_interval=_interval(before, resamples),
+        after_interval=_interval(after, resamples),
         p=p_value(before.rows, after.rows, resamples) if before and after else None,
     )
+
+
+def _interval(one: Metric | None, resamples: int) -> tuple[float, float] | None:
+    if one is None or not resamples:
+        return None
+    return one.interval or interval(one.rows, resamples)

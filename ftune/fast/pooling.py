@@ -34,7 +34,7 @@ def at_last_tokens(model: Any, mask: Any) -> Iterator[None]:
     """
     import torch
 
-    inner = model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
+    inner = getattr(model, "module", model)  # without what several processes put around it
     head = getattr(inner.get_base_model(), "score", None) if embeds(inner) else None
     if head is None:
         yield

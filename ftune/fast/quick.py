@@ -87,6 +87,17 @@ def quick(model: Any, compile_layers: bool = False) -> Iterator[Paths]:
             module.__dict__.pop("forward", None)
 
 
+@contextmanager
+def untouched(model: Any) -> Iterator[Paths]:
+    """The model as it is: ``quick`` inside of it takes no path."""
+    paths = Paths()
+    setattr(model, MARK, paths)
+    try:
+        yield paths
+    finally:
+        model.__dict__.pop(MARK, None)
+
+
 def _found(
     model: Any, chosen: products.Products, left_out: set[int]
 ) -> Iterator[tuple[str, torch.nn.Module, Callable[..., Any]]]:

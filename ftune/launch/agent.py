@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -62,6 +63,12 @@ def _tie_to_this_process() -> None:
 
 
 def _elastic(words: list[str], job: Job, meeting: str) -> int:
+    # Else torch makes a folder for logs that it doesn't write, and leaves it behind.
+    with tempfile.TemporaryDirectory(prefix="ftune-launch-") as logs:
+        return _led(["--log-dir", logs, *words], job, meeting)
+
+
+def _led(words: list[str], job: Job, meeting: str) -> int:
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous import RendezvousError

@@ -99,22 +99,26 @@ def targets(model: Any, names: str | tuple[str, ...], key: str = "tune.target_mo
     return names if isinstance(names, str) else list(names)
 
 
-def check_targets(model: Any, targets: str | tuple[str, ...], key: str) -> None:
+def check_targets(
+    model: Any, targets: str | tuple[str, ...], key: str, shown: str | None = None
+) -> None:
     """Refuses a target that names no module, listing those that can be named.
 
     Args:
         model: the base.
         targets: names or ends of names, a regular expression, or "all-linear".
         key: the recipe's key, for the message.
+        shown: what the recipe says, where ``targets`` is made of it.
     """
     modules = [name for name, _ in model.named_modules() if name]
     if targets == "all-linear":
         return
     if isinstance(targets, str):
+        said = targets if shown is None else shown
         try:
-            missing = [] if any(re.fullmatch(targets, name) for name in modules) else [targets]
+            missing = [] if any(re.fullmatch(targets, name) for name in modules) else [said]
         except re.error as error:
-            raise ModelError(f"{key}: {targets!r} is not a regular expression: {error}") from error
+            raise ModelError(f"{key}: {said!r} is not a regular expression: {error}") from error
     else:
         missing = [t for t in targets if not any(f".{name}".endswith(f".{t}") for name in modules)]
     if missing or not targets:

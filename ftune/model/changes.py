@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import prod, sqrt
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ftune.errors import ModelError
-from ftune.model import adapters, attaching, chosen, deltas, multitask
+from ftune.model import adapters, attaching, bottleneck, chosen, deltas, multitask
 from ftune.model.loading import Loaded
 from ftune.model.quiet import quiet
 
@@ -34,9 +34,9 @@ class Change:
     rank: int | None = None
 
     @property
-    def relative(self) -> float:
-        """``change / weight``; infinite where the weight was 0."""
-        return self.change / self.weight if self.weight else float("inf")
+    def relative(self) -> float | None:
+        """``change / weight``; None where the weight was 0."""
+        return self.change / self.weight if self.weight else None
 
 
 def changes(base: Loaded, folder: Path, original: Any = None) -> list[Change]:
@@ -141,6 +141,19 @@ def _change(name: str, after: Any, before: Any, trained: int) -> Change:
         float((after - before).norm()),
         float(before.norm()),
     )
+
+
+def beside(folder: Path) -> int:
+    """How many numbers of the part in ``folder`` stand beside the base's weights and change none:
+    those of bottleneck adapters."""
+    from safetensors import safe_open
+
+    path = folder / deltas.WEIGHTS
+    if not path.exists():
+        return 0
+    with safe_open(path, "pt") as file:
+        names = [name for name in file.keys() if f".{bottleneck.NAME}." in name]  # noqa: SIM118
+        return sum(prod(file.get_slice(name).get_shape()) for name in names)
 
 
 def by_layer(found: list[Change]) -> list[Change]:

@@ -8,7 +8,7 @@ the sign that most of them have, DARE (arXiv 2311.03099) drops at random and sca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ def merge_several(
     rows: Mapping[str, Sequence[Row]],
     dtype: Any = "auto",
     beside: Sequence[str] = (),
+    finish: Callable[[Path, merging.Proof, Combined], None] | None = None,
     allow_code: bool = False,
     progress: Progress | None = None,
 ) -> tuple[merging.Proof, Combined]:
@@ -88,6 +89,7 @@ def merge_several(
         rows: tokens of each adapter's task, on which models are compared and losses taken.
         dtype: of the weights on disk; auto takes the base's own.
         beside: names of files of the first folder that are copied to the merged model.
+        finish: writes more into the folder before it appears under its name.
         allow_code: whether the command line allowed code that comes with the model.
         progress: is told what is done.
 
@@ -116,6 +118,7 @@ def merge_several(
         dtype=dtype,
         join=join,
         beside=beside,
+        finish=(lambda part, proof: finish(part, proof, told[0])) if finish else None,
         allow_code=allow_code,
         progress=progress,
     )

@@ -8,7 +8,7 @@ weights is embeddings: see docs/decisions/072-layer-by-layer.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +43,8 @@ def layer_groups(model: Any) -> list[tuple[str, int, tuple[str, ...]]]:
     Raises:
         ModelError: the model has no list of layers.
     """
-    stacks = _stacks(model)
-    if not stacks:
+    found = stacks(model)
+    if not found:
         raise ModelError(
             f"train: {type(model).__name__} has no list of layers, which layer_rate_decay and "
             "unfreeze_every go by; remove them"
@@ -56,20 +56,25 @@ def layer_groups(model: Any) -> list[tuple[str, int, tuple[str, ...]]]:
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        place = next((p for s in stacks if (p := s.place(name)) is not None), None)
+        place = place_of(name, found)
         if place is None:
-            place = _outside(name, ends.get(id(parameter)), owners, stacks)
+            place = _outside(name, ends.get(id(parameter)), owners, found)
         else:
             inside.add(place)
         places.setdefault(place, []).append(name)
     top = max(places, default=0)
     return [
-        (_called(place, stacks, place in inside), top - place, tuple(places[place]))
+        (_called(place, found, place in inside), top - place, tuple(places[place]))
         for place in sorted(places, reverse=True)
     ]
 
 
-def _stacks(model: Any) -> list[Stack]:
+def place_of(name: str, found: Sequence[Stack]) -> int | None:
+    """The place of the layer that holds this parameter; None if it is in none."""
+    return next((p for stack in found if (p := stack.place(name)) is not None), None)
+
+
+def stacks(model: Any) -> list[Stack]:
     """Outermost lists of modules that have parameters, lowest first; parallel ones are one."""
     import torch
 
@@ -83,12 +88,12 @@ def _stacks(model: Any) -> list[Stack]:
         taken.append(f"{name}.")
         parent, _, own = name.rpartition(".")
         found.setdefault(f"{parent}." if parent else "", {})[own] = len(module)
-    stacks: list[Stack] = []
+    made: list[Stack] = []
     for parent, lists in found.items():
         count = max(lists.values())
         kept = tuple(own for own, length in lists.items() if length == count)
-        stacks.append(Stack(parent, kept, sum(s.count for s in stacks), count))
-    return stacks
+        made.append(Stack(parent, kept, sum(s.count for s in made), count))
+    return made
 
 
 def _ends(model: Any) -> Mapping[int, str]:
@@ -105,24 +110,24 @@ def _embedding_owners(model: Any) -> tuple[str, ...]:
     return tuple(f"{name}." for name in names)
 
 
-def _outside(name: str, end: str | None, owners: tuple[str, ...], stacks: list[Stack]) -> int:
+def _outside(name: str, end: str | None, owners: tuple[str, ...], found: list[Stack]) -> int:
     """The place of a parameter that is in no layer."""
-    top = stacks[-1]
+    top = found[-1]
     if end == "embeddings":
         return EMBEDDINGS
     if end is None:
         if name.startswith(owners) or any(word in name for word in BEFORE):
             return EMBEDDINGS
         # An encoder's last norm goes with the encoder's top layer.
-        top = next((s for s in stacks if s.parent and name.startswith(s.parent)), top)
+        top = next((s for s in found if s.parent and name.startswith(s.parent)), top)
     return top.first + top.count - 1
 
 
-def _called(place: int, stacks: list[Stack], inside: bool) -> str:
+def _called(place: int, found: list[Stack], inside: bool) -> str:
     if place == EMBEDDINGS:
         return "embeddings"
-    stack = next(s for s in stacks if s.first <= place < s.first + s.count)
-    part = stack.parent.rstrip(".").rpartition(".")[2] if len(stacks) > 1 else ""
+    stack = next(s for s in found if s.first <= place < s.first + s.count)
+    part = stack.parent.rstrip(".").rpartition(".")[2] if len(found) > 1 else ""
     if not inside:
         return "head"
     return f"{part} layer {place - stack.first}".strip()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftune.errors import ModelError
-from ftune.model import devices, heads, sizes, soundness, vocabulary, weights
+from ftune.model import devices, heads, sizes, soundness, standins, vocabulary, weights
 from ftune.model.quiet import quiet
 from ftune.model.resolve import Located, locate
 from ftune.recipe.schema import Model, Quantization
@@ -32,6 +32,7 @@ class Loaded:
     identity: dict[str, Any]
     facts: dict[str, Any]
     task: Task = field(default_factory=Task)
+    unread: standins.StandIns | None = None  # where the weights are still to be read
 
 
 def load_tokenizer(model: Model, allow_code: bool = False) -> Any:
@@ -81,6 +82,7 @@ def load_model(
     mixed_precision: str = "no",
     allow_code: bool = False,
     task: Task | None = None,
+    in_shares: bool = False,
 ) -> Loaded:
     """The base model, quantized if asked, in evaluation mode, nothing of it to be trained.
 
@@ -92,28 +94,35 @@ def load_model(
         mixed_precision: ``distributed.mixed_precision``.
         allow_code: whether the command line allowed code that comes with the model.
         task: what it is for; by default a causal language model.
+        in_shares: whether its weights stay in the files until the model is split.
 
     Raises:
         ModelError: files or weights are missing, damaged or not finite, or the device can't do it.
+        ObstacleError: it can't be loaded ``in_shares``.
     """
     begun = time.monotonic()
     code = _code(model, allow_code)
     located = locate(model.name_or_path, model.revision, code)
     device, dtype = devices.choose(model, mixed_precision)
+    unread = None
+    if in_shares:
+        standins.refuse(model, tokenizer, task)
     if model.quantization:
         soundness.check_files(weights.files(located.folder))
     task = task or Task()
-    loaded = read(model, located, device, dtype, code, task)
+    loaded = read(model, located, "meta" if in_shares else device, dtype, code, task)
     if not heads.writes(task):
         heads.settle(loaded, tokenizer)
-    if not model.quantization:
+    if in_shares:
+        unread = standins.take_place(loaded, weights.files(located.folder), device)
+    elif not model.quantization:
         soundness.check_tensors(located.name, loaded.named_parameters(), dtype)
     _check_ids(located, loaded, tokenizer)
     vocabulary.fit_embeddings(loaded, tokenizer)
     loaded.requires_grad_(False)
     loaded.eval()
     facts = describe(loaded, device, dtype) | {"seconds": time.monotonic() - begun}
-    return Loaded(loaded, tokenizer, device, dtype, located.identity, facts, task)
+    return Loaded(loaded, tokenizer, device, dtype, located.identity, facts, task, unread)
 
 
 def _code(model: Model, allowed: bool) -> bool:
@@ -128,17 +137,21 @@ def _code(model: Model, allowed: bool) -> bool:
 def read(
     model: Model,
     located: Located,
-    device: torch.device,
+    device: torch.device | str,
     dtype: torch.dtype,
     code: bool,
     task: Task | None = None,
 ) -> Any:
     """The model as its files have it, quantized if the section says so, on ``device``.
 
+    On "meta" it has no numbers, but all that is wrong with its tensors is told.
+
     Raises:
         ModelError: it can't be read, or a weight is missing, unexpected or of another shape.
     """
-    options: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
+    weights.check_config(located.folder)
+    mapped = str(device).startswith(("cuda", "meta"))
+    options: dict[str, Any] = {"device_map": {"": device}} if mapped else {}
     if model.quantization:
         with quiet():
             options["quantization_config"] = quantization_config(model.quantization, dtype)

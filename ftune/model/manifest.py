@@ -30,6 +30,7 @@ def replaced(folder: Path) -> Iterator[Path]:
     old = folder.with_name(f"{atomic.TEMPORARY}{os.getpid()}-old-{folder.name}")
     with atomic.disk_errors(folder):
         try:
+            atomic.clear_stale(folder)
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
             try:

@@ -68,6 +68,7 @@ def merge(
     task: Task | None = None,
     join: Callable[[Any, Loaded], Any] | None = None,
     beside: Sequence[str] = (),
+    finish: Callable[[Path, Proof], None] | None = None,
     allow_code: bool = False,
     progress: Progress | None = None,
 ) -> Proof:
@@ -84,6 +85,7 @@ def merge(
         join: makes of the base with the adapter, and of the base, the model that is merged, such
             as one with several adapters; by default it stays as it is.
         beside: names of files that go with the adapter, and are copied to the merged model.
+        finish: writes more into the folder before it appears under its name.
         allow_code: whether the command line allowed code that comes with the model.
         progress: is told what is done.
 
@@ -100,8 +102,8 @@ def merge(
     section = plain_section(model)
     tokenizer = load_tokenizer(section, allow_code)
     base = load_model(section, tokenizer, allow_code=allow_code, task=task)
-    _take_template(tokenizer, adapter)
     tuned = adapters.load(base, adapter, progress=progress)
+    _take_template(tokenizer, adapter)  # which is known to be whole now
     arithmetic = torch.float64 if base.facts["parameters"] <= EXACT else torch.float32
     tuned = tuned.to(arithmetic)
     if join is not None:
@@ -132,6 +134,8 @@ def merge(
                 "merge with --dtype float32, or use the adapter unmerged"
             )
         say(f"merge: largest difference of logits {proof.largest:.3g}, allowed {proof.bound:.3g}")
+        if finish:
+            finish(part, proof)
         if output.exists():
             output.rmdir()  # checked to be empty
     return proof
@@ -210,7 +214,10 @@ def _take_template(tokenizer: Any, adapter: Path) -> None:
     """The chat template that was saved with the adapter."""
     path = adapter / "chat_template.jinja"
     if path.exists():
-        tokenizer.chat_template = weights.inside(adapter, path).read_text(encoding="utf-8")
+        try:
+            tokenizer.chat_template = weights.inside(adapter, path).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ModelError(f"{path}: is no text ({error}); copy the folder again") from error
 
 
 def _drawn(size: int) -> list[list[int]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ftune.errors import ModelError
-from ftune.model import heads
+from ftune.model import depth, heads
 
 
 def train_only(model: Any, names: Sequence[str], method: str) -> Any:
@@ -35,12 +35,20 @@ def train_only(model: Any, names: Sequence[str], method: str) -> Any:
 def of_layers(model: Any, last: int, numbers: Sequence[int]) -> list[str]:
     """Names of the parameters of the last layers and of those with these numbers.
 
+    Of an encoder-decoder the encoder's layers are counted first, so the last one is the decoder's.
+
     Raises:
         ModelError: there are not so many layers.
     """
     if not last and not numbers:
         return []
-    prefix, count = _layers(model)
+    stacks = depth.stacks(model)
+    if not stacks:
+        raise ModelError(
+            f"tune.last_layers: {type(model).__name__} has no list of layers; use tune.pattern "
+            "with last_layers: 0"
+        )
+    count = stacks[-1].first + stacks[-1].count
     wrong = [n for n in numbers if not -count <= n < count]
     if last > count or wrong:
         key, value = ("layers", wrong[0]) if wrong else ("last_layers", last)
@@ -49,8 +57,8 @@ def of_layers(model: Any, last: int, numbers: Sequence[int]) -> list[str]:
             f"0 to {count - 1}"
         )
     chosen = {n % count for n in numbers} | set(range(count - last, count))
-    starts = tuple(f"{prefix}.{n}." for n in chosen)
-    return [name for name, _ in model.named_parameters() if name.startswith(starts)]
+    named = [name for name, _ in model.named_parameters()]
+    return [name for name in named if depth.place_of(name, stacks) in chosen]
 
 
 def of_pattern(model: Any, pattern: str) -> list[str]:
@@ -91,16 +99,3 @@ def untie_head(model: Any) -> None:
     # What transformers goes by when it saves.
     for name in names & set(model.all_tied_weights_keys):
         del model.all_tied_weights_keys[name]
-
-
-def _layers(model: Any) -> tuple[str, int]:
-    """The name of the list of transformer layers, the longest of the model, and its length."""
-    import torch
-
-    lists = [(n, len(m)) for n, m in model.named_modules() if isinstance(m, torch.nn.ModuleList)]
-    if not lists:
-        raise ModelError(
-            f"tune.last_layers: {type(model).__name__} has no list of layers; use tune.pattern "
-            "with last_layers: 0"
-        )
-    return max(lists, key=lambda pair: pair[1])

@@ -48,6 +48,25 @@ def fit(model: Any, config: Any) -> None:
     config.token_dim = heads * (getattr(shape, "d_kv", None) or width // heads)
 
 
+def refuse_beyond(model: Any, longest: int) -> None:
+    """Refuses virtual tokens that leave no places for a text of ``longest`` tokens.
+
+    Raises:
+        ModelError: the model's positions end before.
+    """
+    config = getattr(model, "active_peft_config", None)
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if config is None or not config.is_prompt_learning or not positions:
+        return
+    own = config.num_virtual_tokens
+    if own + longest > positions:
+        raise ModelError(
+            f"tune.num_virtual_tokens: {own} of them and rows of up to {longest} tokens are more "
+            f"than the {positions} that the model can read; lower it, or set data.max_length to "
+            f"at most {max(positions - own, 0)}"
+        )
+
+
 def _first(config: Any, *names: str) -> int:
     """The first of these that a model's configuration says.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
@@ -22,6 +23,7 @@ BITS = {
     "F6_E2M3": 6, "F6_E3M2": 6, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
     "I32": 32, "U32": 32, "F32": 32, "C64": 64, "F64": 64, "I64": 64, "U64": 64,
 }  # fmt: skip
+LAYERS = re.compile(r"n_layers?|(?:num_|n_)(?:\w+_)?layers")
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 _CHUNK, _CHUNKS = 256, 16  # bytes, and how many of them stand for a tensor in a fingerprint
@@ -91,6 +93,33 @@ def files(root: Path) -> list[Path]:
     if not isinstance(names, dict) or not names or not all(map(_is_text, names.values())):
         raise ModelError(f"{root / INDEX}: has no weight_map; download it again")
     return [inside(root, root / name) for name in sorted(set(names.values()))]
+
+
+def check_config(root: Path) -> None:
+    """Refuses a config.json that speaks of another model than the one in the files.
+
+    A model is made before its weights are looked at, and one of a billion layers never would be.
+
+    Raises:
+        ModelError: it has more layers than there are tensors, or says of plain numbers that they
+            are quantized; or a file is missing or damaged.
+    """
+    told = read_json(root, "config.json")
+    parts = (told, *(part for part in told.values() if isinstance(part, dict)))
+    infos = [info for path in files(root) for info in header(path).values()]
+    tensors = len(infos)
+    if told.get("quantization_config") and not any(BITS[info.dtype] <= 8 for info in infos):
+        raise ModelError(
+            f"{root / 'config.json'}: has a quantization_config, and no tensor of the model's "
+            "files has 8 bits or fewer; take it out, and write model.quantization in the recipe"
+        )
+    for part in parts:
+        for key, value in part.items():
+            if LAYERS.fullmatch(key) and isinstance(value, int) and value > tensors:
+                raise ModelError(
+                    f"{root / 'config.json'}: {key} is {value:,}, and the model's files hold "
+                    f"{tensors:,} tensors in all; config and weights don't belong together"
+                )
 
 
 def _is_text(value: object) -> bool:

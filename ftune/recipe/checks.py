@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ftune.recipe import (
+    checks_of_deepspeed,
     checks_of_evaluation,
     checks_of_layers,
     checks_of_sharding,
@@ -45,6 +46,7 @@ def check(
     found: list[Problem] = []
     everything = tuple(Recipe.model_fields)
     rules = [rule for rule in names.RULES if rows_there or rule is not names.sources]
+    rules = [*rules, *checks_of_deepspeed.RULES]
     on_paths: list[Rule] = [partial(rule, folder=folder) for rule in rules]
     others = (
         checks_of_evaluation,

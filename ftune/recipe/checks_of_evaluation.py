@@ -10,6 +10,7 @@ from ftune.recipe.places import Problem, unread_key
 from ftune.recipe.schema import Evaluate, Generation
 from ftune.registry import METRICS, OBJECTIVES
 
+KEEP_WORDS = ("typos", "casing")  # changes after which a row has the words that it had
 FEWEST_DRAWS = 100  # beyond each end of a 95% interval lie 1 in 40
 
 
@@ -110,11 +111,13 @@ def robustness(recipe: Any) -> Iterator[Problem]:
             "grouped; set evaluate.group_references: false, or remove it",
         )
     objective = recipe.train.objective.name
-    if objective and hasattr(OBJECTIVES.load(objective), "KIND"):
+    tagged = objective and getattr(OBJECTIVES.load(objective), "TAKES", "") == "tagged"
+    if tagged and (other := [kind for kind in dict.fromkeys(kinds) if kind not in KEEP_WORDS]):
         yield Problem(
             at,
-            f"evaluate.robustness: is of prompts, and train.objective {objective} has none; remove "
-            "it, or train the labels as text with sft",
+            f"evaluate.robustness: {', '.join(other)}: with train.objective: {objective} each word "
+            "has a tag, and these join, split or leave the words as they are; of its rows there "
+            f"are {', '.join(KEEP_WORDS)}",
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -36,6 +36,10 @@ class Distributed(Section):
     fsdp: Fsdp | None = None
     """Split parameters, gradients and optimizer over the processes; ``{}`` takes the defaults.
     Leave out for a whole copy in each."""
+    deepspeed: Annotated[str, Field(min_length=1)] | dict[str, Any] | None = None
+    """Train with DeepSpeed (ZeRO): its configuration, as a JSON file, whose relative path starts at
+    the recipe's folder, or written out here; ``auto`` in it takes the recipe's value, and what
+    contradicts the recipe is refused. Needs ``pip install 'ftune[deepspeed]'``."""
     timeout_seconds: Annotated[float, Field(ge=1.0, le=86_400.0)] = 600.0
     """Longest wait of one process for the others in training; then the run ends, and one that
     hangs is named. Saving a checkpoint must take less."""

@@ -233,7 +233,7 @@ runs_dir ax,LF,TRL,tt
 - TRL,ax | ftune uploads nothing; remove the line
     push_to_hub hub_model_id hub_strategy hub_token hf_use_auth_token hub_private_repo
 - TRL,ax,LF | processes are started by accelerate; remove the line
-    deepspeed ddp_timeout ddp_find_unused_parameters local_rank world_size
+    ddp_timeout ddp_find_unused_parameters local_rank world_size
 - ax,TRL | ftune decides it; remove the line
     tf32
 - TRL,LF | ftune decides it; remove the line

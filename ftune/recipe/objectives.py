@@ -113,12 +113,20 @@ def metrics(recipe: Any) -> Iterator[Problem]:
             continue
         module = METRICS.load(metric.name)
         wanted = getattr(module, "OBJECTIVES", ())
-        at = ("evaluate", "metrics", i)
+        at: KeyPath = ("evaluate", "metrics", i)
+        if objective in ("classification", "multiple_choice"):
+            yield from _of_text(metric, module, objective, at)
         if wanted and objective not in wanted:
             yield Problem(
                 at,
                 f"evaluate.metrics[{i}]: {metric.name} is a figure of train.objective: "
                 f"{' or '.join(wanted)}, and the recipe's is {objective}; take another",
+            )
+        elif objective in (other := getattr(module, "NOT_FOR", {})):
+            yield Problem(
+                at,
+                f"evaluate.metrics[{i}]: {metric.name} says nothing of train.objective: "
+                f"{objective}, whose answers are no labels of a row; take {other[objective]}",
             )
         elif labelled and module.NEEDS in ("likelihood", "choices"):
             yield Problem(
@@ -126,6 +134,16 @@ def metrics(recipe: Any) -> Iterator[Problem]:
                 f"evaluate.metrics[{i}]: {metric.name} is of the likelihood of text, and "
                 f"train.objective: {objective} gives none; take another",
             )
+
+
+def _of_text(metric: Any, module: Any, objective: str, at: KeyPath) -> Iterator[Problem]:
+    """Options that find a label in a text have nothing to find where a head says labels."""
+    if not hasattr(module, "NOT_FOR"):
+        return
+    why = f"with train.objective: {objective}, whose head says one of the labels; remove it"
+    for key, field in module.Config.model_fields.items():
+        if key != "average":
+            yield from unread_key((*at, key), getattr(metric.config, key), field.default, why)
 
 
 RULES: tuple[Callable[[Any], Iterator[Problem]], ...] = (rows, keys, metrics)

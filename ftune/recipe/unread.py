@@ -60,6 +60,8 @@ def _was_read(key: str, reads: Collection[str]) -> bool:
     slot = next((s for s in SLOTS if key.startswith(f"{s}.")), None)
     if slot is None:
         return bool(above)
+    if any(one.startswith(f"{slot}.") for one in above):
+        return True  # an option that is a mapping, read as a whole: class_weights
     # A name with empty options: ``evaluate.metrics: [{bleu: {}}]``.
     return slot in above and "." not in key.removeprefix(f"{slot}.")
 

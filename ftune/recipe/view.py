@@ -23,6 +23,7 @@ COSMETIC = frozenset(
         "train.on_nan",  # what comes after a step that is no number; a run may go on with another
         "train.on_oom",  # the same gradient, in smaller parts
         "distributed.timeout_seconds",  # when processes give each other up
+        "distributed.deepspeed",  # who holds what
         "distributed.fsdp",  # who holds what; the types that it computes in count by themselves
         "train.grace_seconds",  # when a run that was asked to stop ends
     }

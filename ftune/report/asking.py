@@ -1,4 +1,4 @@
-"""What it cost to ask the models of an evaluation: a line for each, with all figures."""
+"""What it cost to ask the models of an evaluation: a line for each figure, a column for each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES = {"base": "before", "tuned": "after"}
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A table; the first column is the model."""
+    """A table; the first column names the figure, so that it fits a phone."""
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -28,7 +28,10 @@ def asked(run: Gathered) -> Asked | None:
     if not keys:
         return None
     rows = tuple(
-        (NAMES[name], *(numbers.figure(text(key), one.get(key)) for key in keys))
-        for name, one in found.items()
+        (
+            numbers.label(text(key)),
+            *(numbers.figure(text(key), one.get(key)) for one in found.values()),
+        )
+        for key in keys
     )
-    return Asked(("model", *(numbers.label(text(key)) for key in keys)), rows)
+    return Asked(("", *(NAMES[name] for name in found)), rows)

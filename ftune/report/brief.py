@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ftune.report.scores import Score, scores
-from ftune.report.state import state_of
-from ftune.report.tolerant import mapping, plain, read_json, text
+from ftune.report.state import called, state_of
+from ftune.report.tolerant import mapping, plain, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,11 @@ def brief(folder: Path) -> Brief:
     """Reads run.json and the scores; never fails on what it finds there."""
     facts = read_json(folder / "run.json", [])
     report = read_json(folder / "evaluate" / "report.json", [])
+    name, number = called(folder, facts)
     return Brief(
         folder=folder,
-        name=text(facts.get("name")) or folder.absolute().parent.name,
-        id=text(facts.get("id")) or folder.absolute().name,
+        name=name,
+        id=number,
         state=state_of(folder, facts),
         facts=facts,
         scores=scores(mapping(report.get("figures"))),

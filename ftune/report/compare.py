@@ -11,6 +11,7 @@ from ftune.report.gather import Gathered
 from ftune.report.scores import Score
 from ftune.report.tolerant import mapping, number, plain
 
+NOISE = 0.05  # share by which a cost that was measured once may differ by itself
 UNIMPORTANT = ("name", "runs_dir")  # recipe keys that change nothing in what is trained
 # Figures put side by side: stage, key, and whether less of it is better (None: neither).
 COSTS = (
@@ -38,8 +39,8 @@ COSTS = (
 class Pair:
     """One key and its value in either run; None where it isn't there.
 
-    A metric (``tested``) is better only if the test with the chance ``p`` saw a difference; a cost,
-    such as seconds, is what it is.
+    A metric (``tested``) is better only if the test with the chance ``p`` saw a difference. A cost,
+    such as seconds, was measured once: less than ``NOISE`` of a difference is none.
     """
 
     key: str
@@ -63,6 +64,8 @@ class Pair:
             return None
         if self.tested:
             return verdict.better(self.change, self.higher_is_better, self.p)
+        if abs(self.change) < NOISE * abs(number(self.a) or 0):
+            return None
         return (self.change > 0) == self.higher_is_better
 
     @property

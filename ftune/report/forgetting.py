@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from ftune.report.gather import Gathered
 from ftune.report.numbers import value
-from ftune.report.scores import Score
+from ftune.report.scores import RETAINED, Score
 from ftune.report.verdict import UNSEEN
-
-MARK = " (retained)"  # behind the names of such figures, set/metric
 
 
 def kept(run: Gathered) -> tuple[str, ...]:
     """Sentences on the sets of ``evaluate.retain``; none where there are none, or no base."""
+    return tuple(_sentence(name, scores) for name, scores in _sets(run).items())
+
+
+def lost(run: Gathered) -> tuple[str, ...]:
+    """The names of sets of which a figure is worse than before."""
+    sets = _sets(run).items()
+    return tuple(name for name, scores in sets if any(s.verdict == "worse" for s in scores))
+
+
+def _sets(run: Gathered) -> dict[str, list[Score]]:
     sets: dict[str, list[Score]] = {}
     for score in run.scores:
-        if score.name.endswith(MARK) and score.change is not None:
-            name = score.name.removesuffix(MARK).partition("/")[0]
+        if score.name.endswith(RETAINED) and score.change is not None:
+            name = score.name.removesuffix(RETAINED).partition("/")[0]
             sets.setdefault(name, []).append(score)
-    return tuple(_sentence(name, scores) for name, scores in sets.items())
+    return sets
 
 
 def _sentence(name: str, scores: list[Score]) -> str:
@@ -42,7 +50,7 @@ def _sentence(name: str, scores: list[Score]) -> str:
 
 def _listed(scores: list[Score]) -> str:
     return ", ".join(
-        f"{score.name.removesuffix(MARK).partition('/')[2]} "
+        f"{score.name.removesuffix(RETAINED).partition('/')[2]} "
         f"{value(score.base)} to {value(score.tuned)}"
         for score in scores
     )

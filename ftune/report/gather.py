@@ -20,7 +20,7 @@ from typing import Any
 from ftune.report.samples import Sample, read_samples
 from ftune.report.scores import Score, scores
 from ftune.report.series import Series, read_series
-from ftune.report.state import state_of
+from ftune.report.state import called, state_of
 from ftune.report.tolerant import items, mapping, read_json, read_yaml, text
 
 STAGES = ("format", "load", "train", "evaluate")
@@ -74,6 +74,12 @@ class Gathered:
         return text(mapping(self.recipe.get("tune")).get("method"))
 
     @property
+    def objective(self) -> str:
+        """The training objective; empty if the recipe isn't there."""
+        found = mapping(self.recipe.get("train")).get("objective")
+        return text(next(iter(mapping(found)), "")) or text(found)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What the stages warned of, keys of the recipe that did nothing, what can't be read."""
         said = [
@@ -122,10 +128,11 @@ def gather(folder: Path, whole: bool = True) -> Gathered:
     if whole:
         series = read_series(folder / "train" / "metrics.jsonl", problems)
         samples = read_samples(folder / "evaluate" / "predictions.jsonl", problems)
+    name, number = called(folder, facts)
     return Gathered(
         folder=folder,
-        name=text(facts.get("name")) or folder.absolute().parent.name,
-        id=text(facts.get("id")) or folder.absolute().name,
+        name=name,
+        id=number,
         state=state_of(folder, facts),
         facts=facts,
         recipe=read_yaml(folder / "recipe.resolved.yaml", problems),

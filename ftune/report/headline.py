@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ftune.report.ending import reason
+from ftune.report.forgetting import lost
 from ftune.report.gather import Gathered
 from ftune.report.numbers import duration, interval, signed, value
 from ftune.report.scores import Score
@@ -44,6 +45,8 @@ def headline(run: Gathered) -> str:
         return f"The run {how}{_after(run)}; the same command goes on from where it was."
     sentence = _evaluated(run) or _trained(run)
     if run.state == "running":
+        sentence = _evaluated(run) or _trained(run, " so far")
+        sentence = sentence.replace("Training loss", "training loss", 1)
         return f"The run is under way{': ' + sentence if sentence else '.'}"
     return sentence or "Nothing was trained or evaluated."
 
@@ -52,6 +55,8 @@ def _evaluated(run: Gathered) -> str:
     scores = [s for s in run.scores if s.tuned is not None or s.base is not None]
     if not scores:
         return ""
+    # Those of the test rows as they are; the others only where there is nothing else.
+    scores = [s for s in scores if not s.aside] or scores
     main = next((s for s in scores if s.change is not None), scores[0])
     rows = number(run.figures("evaluate").get("rows"))
     where = f" on {value(rows)} test rows" if rows else ""
@@ -61,7 +66,10 @@ def _evaluated(run: Gathered) -> str:
             sure = f" (95%: {interval(main.tuned_interval)})" if main.tuned_interval else ""
             return f"{main.name} is {value(figure)}{sure}{where}."
         return f"{main.name} is {value(figure)}{where}; there is nothing to compare it with."
-    return f"{_moved(main)}{where}; {_verdict([s for s in scores if s.change is not None])}."
+    gone = lost(run)
+    also = f"; what the base was good at is partly lost: {', '.join(gone)}" if gone else ""
+    told = _verdict([s for s in scores if s.change is not None])
+    return f"{_moved(main)}{where}; {told}{also}."
 
 
 def _moved(score: Score) -> str:
@@ -85,7 +93,7 @@ def _verdict(scores: list[Score]) -> str:
     return f"of {len(scores)} metrics, {', '.join(words)}"
 
 
-def _trained(run: Gathered) -> str:
+def _trained(run: Gathered, ended: str = "; not evaluated") -> str:
     figures = run.figures("train")
     course = run.series["loss"]
     first = course[0][1] if course else None
@@ -93,9 +101,9 @@ def _trained(run: Gathered) -> str:
     steps = number(figures.get("steps"))
     within = f" in {value(steps)} steps" if steps else ""
     if first is None or last is None:
-        return f"Trained{within}; not evaluated." if within else ""
+        return f"Trained{within}{ended}." if within else ""
     verb = "fell" if last < first else "rose" if last > first else "went"
-    return f"Training loss {verb} from {value(first)} to {value(last)}{within}; not evaluated."
+    return f"Training loss {verb} from {value(first)} to {value(last)}{within}{ended}."
 
 
 def _after(run: Gathered) -> str:

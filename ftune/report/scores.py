@@ -10,6 +10,8 @@ from ftune.report import verdict
 from ftune.report.tolerant import items, mapping, number, text
 
 Interval = tuple[float, float]
+RETAINED = " (retained)"  # behind the names of what was asked of other rows, set/metric
+PERTURBED = ("|perturbed:", "|worst-of:")  # in the signatures of what was asked in other words
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,16 @@ class Score:
     base_interval: Interval | None = None
     tuned_interval: Interval | None = None
     p: float | None = None
+
+    @property
+    def perturbed(self) -> bool:
+        """Whether the test rows were asked in other words than their own."""
+        return any(mark in self.signature for mark in PERTURBED)
+
+    @property
+    def aside(self) -> bool:
+        """Whether it is a figure of something else than the test rows as they are."""
+        return self.perturbed or self.name.endswith(RETAINED)
 
     @property
     def change(self) -> float | None:

@@ -10,6 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from ftune.report.tolerant import number, read_json, text
+from ftune.run.directory import RUN_ID
+
+
+def called(folder: Path, facts: Mapping[str, Any]) -> tuple[str, str]:
+    """The run's name and number: as its folders say, by which commands find it where it is now.
+
+    What was moved to a folder of another kind is called as it was when it ran.
+    """
+    folder = folder.absolute()
+    if RUN_ID.fullmatch(folder.name):
+        return folder.parent.name, folder.name
+    return text(facts.get("name")) or folder.parent.name, text(facts.get("id")) or folder.name
 
 
 def state_of(folder: Path, facts: Mapping[str, Any]) -> str:

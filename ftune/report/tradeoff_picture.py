@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ftune.report.curves import DPI, EVAL, GRID, INK, QUIET, TRAIN
+from ftune.report.naming import Frame, names
 from ftune.report.numbers import size, value
 from ftune.report.tradeoffs import COSTS, Tradeoffs
 from ftune.run import atomic
 
+FRAME = Frame(width=290.0, height=200.0, letter=4.2, line=9.5)  # the inside of a panel, in points
+NAMES = 7.5  # points of a name
 UNITS = {
     "trainable": "parameters",
     "training time": "seconds",
@@ -50,7 +54,7 @@ def draw_tradeoffs(found: Tradeoffs, path: Path) -> bool:
 
 
 def _panel(axes: Any, found: Tradeoffs, cost: str) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     listed = points(found, cost)
     front = found.fronts[cost]
@@ -58,10 +62,6 @@ def _panel(axes: Any, found: Tradeoffs, cost: str) -> None:
         colour = EVAL if name in front else TRAIN
         axes.plot([spent, spent], [low, high], color=colour, lw=1.2, alpha=0.6)
         axes.plot([spent], [figure], "o", color=colour, ms=6)
-        axes.annotate(
-            name.replace("$", r"\$"), (spent, figure), xytext=(6, 4),
-            textcoords="offset points", fontsize=7.5, color=INK,
-        )  # fmt: skip
     there = {name: (spent, figure) for name, spent, figure, _ in listed}
     line = [there[name] for name in front if name in there]
     if line:
@@ -72,12 +72,34 @@ def _panel(axes: Any, found: Tradeoffs, cost: str) -> None:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
         axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
     written = value if cost in UNITS else size
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: written(x)))
     axes.margins(0.18)
+    _name(axes, listed, front)
     axes.set_xlabel(f"{cost} ({UNITS[cost]})" if cost in UNITS else cost, color=QUIET, fontsize=9)
     axes.set_ylabel(found.metric.replace("$", r"\$"), color=QUIET, fontsize=9)
     axes.grid(color=GRID, lw=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=QUIET, labelsize=8, length=0)
+
+
+def _name(axes: Any, listed: Any, front: Sequence[str]) -> None:
+    """Writes the names beside their dots, those on the front first."""
+    axes.set_xlim(axes.get_xlim())
+    axes.set_ylim(axes.get_ylim())
+    inside = axes.transScale + axes.transLimits  # to shares of the panel, whatever its place
+    spots = []
+    for name, spent, figure, _ in sorted(listed, key=lambda one: one[0] not in front):
+        across, up = inside.transform((spent, figure))
+        spots.append((name, across * FRAME.width, (1 - up) * FRAME.height))
+    for (_, x, y), name in zip(spots, names(spots, FRAME), strict=True):
+        if name is None:
+            continue
+        axes.annotate(
+            name.text.replace("$", r"\$"), (x / FRAME.width, 1 - y / FRAME.height),
+            xycoords="axes fraction", xytext=(name.x - x, y - name.y), textcoords="offset points",
+            ha="right" if name.end else "left", fontsize=NAMES, color=INK,
+        ).set_in_layout(False)  # fmt: skip

@@ -90,7 +90,8 @@ def tradeoffs(runs: Sequence[Gathered], metric: str | None = None) -> Tradeoffs:
         there = f"there are {', '.join(known)}" if known else "none of them was evaluated"
         raise RunError(f"{metric}: no metric of these runs; {there}")
     chosen = metric or max(known, key=names.count, default="")
-    fronts = {name: front(candidates, name, chosen) for name, _, _ in COSTS}
+    alike = not unlike(candidates, chosen)
+    fronts = {name: front(candidates, name, chosen) if alike else () for name, _, _ in COSTS}
     return Tradeoffs(candidates, chosen, fronts, _notes(candidates, chosen))
 
 
@@ -115,6 +116,17 @@ def front(candidates: Sequence[Candidate], cost: str, metric: str) -> tuple[str,
     return tuple(name for _, name in sorted(best))
 
 
+def unlike(candidates: Sequence[Candidate], metric: str) -> tuple[str, ...]:
+    """Why figures of a metric can't be held against each other; empty where they can."""
+    scored = [(one, score) for one in candidates if (score := one.score(metric))]
+    found = []
+    if len({score.signature for _, score in scored}) > 1:
+        found.append(f"{metric} has other signatures in some runs: not comparable")
+    if any(tested_on(one.run) != tested_on(scored[0][0].run) for one, _ in scored[1:]):
+        found.append("the test rows differ, so the metrics are not comparable")
+    return tuple(found)
+
+
 def _costs(run: Gathered) -> dict[str, float | None]:
     return {name: number(run.figures(stage).get(key)) for name, stage, key in COSTS}
 
@@ -125,15 +137,14 @@ def _notes(candidates: Sequence[Candidate], metric: str) -> tuple[str, ...]:
         for one in candidates
         if one.run.state != "done"
     ]
-    scored = [(one, score) for one in candidates if (score := one.score(metric))]
     missing = [one.name for one in candidates if not one.score(metric)]
     if missing and metric:
         notes.append(f"{', '.join(missing)}: no {metric}, so on no front")
-    if len({score.signature for _, score in scored}) > 1:
-        notes.append(f"{metric} has other signatures in some runs: not comparable")
-    if any(tested_on(one.run) != tested_on(scored[0][0].run) for one, _ in scored[1:]):
-        notes.append("the test rows differ, so the metrics are not comparable")
-    if metric:
+    reasons = unlike(candidates, metric)
+    notes += reasons
+    if reasons:
+        notes.append("so no run is called the best of them, and no front is drawn")
+    elif metric:
         notes.append(
             "a front is of the figures as they are: where intervals overlap, compare two runs to "
             "see whether they differ"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +87,34 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: can't be read ({error})") from error
+
+
+def clear_stale(path: Path) -> None:
+    """Removes what killed processes of this machine left half-written in place of ``path``.
+
+    What a process that lives may still write is left alone, and what was moved away to be replaced.
+    """
+    name = re.compile(rf"{re.escape(TEMPORARY)}(\d+)-{re.escape(path.name)}")
+    with disk_errors(path):
+        for left in path.parent.iterdir() if path.parent.is_dir() else ():
+            found = name.fullmatch(left.name)
+            if found and not _lives(int(found[1])):
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left)
+                else:
+                    left.unlink()
+
+
+def _lives(pid: int) -> bool:
+    if sys.platform == "win32":  # where signal 0 ends a process
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # of another user
+        return True
+    return True
 
 
 def sha256(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,12 +59,34 @@ class RunDirectory:
 
 def _inside(root: Path, folder: Path) -> Path:
     """``folder``, unless a link leads it out of ``root``."""
-    if not folder.resolve().is_relative_to(root.resolve()):
+    try:
+        target, bound = folder.resolve(), root.resolve()
+        folder.is_dir()
+    except (OSError, RuntimeError) as error:  # too long a name, links in a circle
+        said = getattr(error, "strerror", None) or error
+        raise RunError(f"{folder}: can't be a folder of runs ({said}); name another") from error
+    if not target.is_relative_to(bound):
         raise RunError(
             f"{folder}: is a link that leads out of {root}, and nothing is written outside it; "
             "remove the link or name that place as runs_dir"
         )
     return folder
+
+
+def refuse_links(run: Path) -> None:
+    """Refuses a run in which a folder is a link out of it, as one made by others may have.
+
+    Raises:
+        RunError: there is one; what is written into it would stand elsewhere.
+    """
+    bound = run.resolve()
+    for folder, below, _ in os.walk(run):
+        for path in (Path(folder, name) for name in below):
+            if path.is_symlink() and not path.resolve().is_relative_to(bound):
+                raise RunError(
+                    f"{path}: is a link that leads out of the run, and nothing is written outside "
+                    "it; put the folder itself there, or choose another runs_dir"
+                )
 
 
 def existing(runs_dir: Path, name: str) -> Iterator[RunDirectory]:

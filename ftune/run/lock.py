@@ -39,7 +39,7 @@ def locked(
     try:
         facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
         with atomic.disk_errors(holder):
-            holder.write_text(json.dumps(facts), encoding="utf-8")
+            atomic.write_json(holder, facts)  # never into a file that a link leads to
         yield
     finally:
         holder.unlink(missing_ok=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 from ftune import environment
@@ -36,15 +38,35 @@ def redacted(text: str, known: Iterable[str] | None = None) -> str:
 
 
 class Redacting:
-    """A text stream that takes secrets out of each piece that is written; else the stream."""
+    """A text stream that takes secrets out of each piece that is written; else the stream.
+
+    What can't be written (a log on a full disk, a reader that has gone) ends no training: it is
+    left out from there on, and ``lost`` says why.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.lost: OSError | None = None
 
     def write(self, text: str) -> int:
         """Writes the piece; the length of what was given, as streams do."""
-        self._stream.write(redacted(text))
+        with self._going_on():
+            self._stream.write(redacted(text))
         return len(text)
+
+    def flush(self) -> None:
+        """Hands on what was written."""
+        with self._going_on():
+            self._stream.flush()
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.lost = self.lost or error
+            with suppress(OSError, ValueError):  # else it fails once more when the process ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Writes each."""

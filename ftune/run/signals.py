@@ -54,6 +54,15 @@ class Echoes:
         return now - self._first[number] < ECHO
 
 
+def of_both(one: int, other: int) -> int:
+    """The exit code of two signals: Ctrl-C's if it was one of them, then SIGTERM's.
+
+    The order can't decide: of signals that are pending together, the system and Python each take
+    the lowest number first, and two threads of this process hear of them.
+    """
+    return next(code for code in CODES.values() if code in (one, other))
+
+
 @contextmanager
 def stop_flag(grace: float | None = None) -> Iterator[StopFlag]:
     """Turns the first such signal into a flag; a second one ends the process at once.
@@ -65,9 +74,10 @@ def stop_flag(grace: float | None = None) -> Iterator[StopFlag]:
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         echo = echoes(number)
-        if flag and not echo:
-            os._exit(CODES[signal.Signals(number)])
-        flag.code = flag.code or CODES[signal.Signals(number)]
+        code = CODES[signal.Signals(number)]
+        if flag.code is not None and not echo:
+            os._exit(of_both(flag.code, code))
+        flag.code = flag.code or code
 
     echoes = Echoes()
     # What is ignored stays so: that is how nohup keeps a run alive.
@@ -108,7 +118,7 @@ def _watched(flag: StopFlag, grace: float | None) -> Iterator[None]:
 
 def _watch(out: int, flag: StopFlag, grace: float | None) -> None:
     """Ends the process at a second signal, or when the grace is over."""
-    asked, echoes = 0, Echoes()
+    first, echoes = 0, Echoes()  # the first one's exit code
     timer: threading.Timer | None = None
     try:
         while True:
@@ -117,10 +127,10 @@ def _watch(out: int, flag: StopFlag, grace: float | None) -> None:
                 return
             if number not in CODES or echoes(number):
                 continue
-            asked += 1
             code = CODES[signal.Signals(number)]
-            if asked > 1:
-                os._exit(code)
+            if first:
+                os._exit(of_both(first, code))
+            first = code
             if grace is not None and number != signal.SIGINT:
                 timer = threading.Timer(grace, _break_off, (flag, grace, code))
                 timer.daemon = True

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +17,7 @@ from ftune.recipe.resolved import to_yaml
 from ftune.recipe.schema import Recipe
 from ftune.recipe.view import View
 from ftune.report.evaluated import write_evaluation_report
-from ftune.run import atomic, machine
+from ftune.run import atomic, directory, machine
 from ftune.run.directory import RUN_ID
 from ftune.run.progress import Progress
 from ftune.run.signals import stop_flag
@@ -77,26 +80,31 @@ def answer(found: Found, question: Question, progress: Progress) -> Report:
         if question.base:
             progress.say("eval: the base model")
             scored["base"] = of_base(view, place.allow_remote_code, task, tuned, asking)
-    folder = question.output or _new_folder(found)
-    with atomic.disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    report = write(folder, scored, work, recipe.evaluate.bootstrap)
-    told = {**report.figures, "model": _name(found, question), "on": question.on}
-    told["output"] = str(folder)
     facts = {
         "recipe": recipe.name,
         "started": begun.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 3),
         "command": ["ftune", *sys.argv[1:]],
     }
-    said = {"summary": report.summary, "warnings": report.warnings, "run": facts}
-    atomic.write_json(folder / "report.json", {**told, **said})
-    atomic.write_text(folder / "recipe.resolved.yaml", to_yaml(recipe))
-    atomic.write_json(folder / "environment.json", machine.describe())
-    write_evaluation_report(folder)
-    head = f"{told['model']} on {question.on} ({len(work.rows.tokens):,} rows)"
-    where = f"report: {folder / 'report.html'}"
-    return Report("eval", told, (head, *report.summary, where), report.warnings)
+
+    def fill(part: Path, folder: Path) -> Report:
+        report = write(part, scored, work, recipe.evaluate.bootstrap)
+        told = {**report.figures, "model": _name(found, question), "on": question.on}
+        told["output"] = str(folder)
+        said = {"summary": report.summary, "warnings": report.warnings, "run": facts}
+        atomic.write_json(part / "report.json", {**told, **said})
+        atomic.write_text(part / "recipe.resolved.yaml", to_yaml(recipe))
+        atomic.write_json(part / "environment.json", machine.describe())
+        write_evaluation_report(part)
+        head = f"{told['model']} on {question.on} ({len(work.rows.tokens):,} rows)"
+        where = f"report: {folder / 'report.html'}"
+        return Report("eval", told, (head, *report.summary, where), report.warnings)
+
+    if question.output is None:
+        return _numbered(_home(found), fill)
+    with atomic.disk_errors(question.output):
+        question.output.mkdir(parents=True, exist_ok=True)
+    return fill(question.output, question.output)
 
 
 def _model(
@@ -147,11 +155,39 @@ def _name(found: Found, question: Question) -> str:
     return question.model or str(found.trained())
 
 
-def _new_folder(found: Found) -> Path:
-    """``evaluations/001`` and so on: in the run, or beside the recipe's runs if it has none."""
+def _home(found: Found) -> Path:
+    """Where evaluations stand: in the run, or beside the recipe's runs if it has none."""
     recipe = found.loaded.recipe
-    home = (found.run.folder if found.run else Path(recipe.runs_dir) / recipe.name) / "evaluations"
-    taken = (
-        [int(d.name) for d in home.iterdir() if RUN_ID.fullmatch(d.name)] if home.is_dir() else []
-    )
-    return home / f"{max(taken, default=0) + 1:03d}"
+    return (found.run.folder if found.run else Path(recipe.runs_dir) / recipe.name) / "evaluations"
+
+
+def _numbered(home: Path, fill: Callable[[Path, Path], Report]) -> Report:
+    """``fill`` writes what becomes ``001`` and so on of ``home``, and appears there as a whole.
+
+    It gets the folder to write to and the one that this becomes. Of two evaluations at once each
+    has a number of its own; what killed ones left behind is removed.
+
+    Raises:
+        RunError: it can't be written.
+    """
+    if home.parent.is_dir():
+        directory.refuse_links(home.parent)
+    part = home / f"{atomic.TEMPORARY}{os.getpid()}-evaluation"
+    with atomic.disk_errors(home):
+        atomic.clear_stale(home / "evaluation")
+        try:
+            while True:
+                part.mkdir(parents=True, exist_ok=True)
+                taken = [int(d.name) for d in home.iterdir() if RUN_ID.fullmatch(d.name)]
+                folder = home / f"{max(taken, default=0) + 1:03d}"
+                report = fill(part, folder)
+                try:
+                    part.rename(folder)
+                except OSError:
+                    if not folder.exists():
+                        raise
+                    continue  # another one was quicker
+                atomic.sync_folder(home)
+                return report
+        finally:
+            shutil.rmtree(part, ignore_errors=True)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ftune.recipe.view import View
 from ftune.run.stage import Context, Place, Stage
-from ftune.stages import labelled_testing, prompting, retained, robustness, suites, tasks
+from ftune.stages import labelled_testing, perturbed, prompting, retained, robustness, suites, tasks
 from ftune.stages.labelled_testing import LabelledSet
+from ftune.stages.measuring import measured
 from ftune.stages.models import MODEL_KEYS, Tuned, load_base, trained
 from ftune.stages.rows import identity_of
-from ftune.stages.testing import DATA_KEYS, Asking, TestSet, Window, grouped, measure, read_rows
+from ftune.stages.testing import DATA_KEYS, Asking, TestSet, Window, grouped, read_rows
 from ftune.types import Metric, Prediction, Report, Task
 
 if TYPE_CHECKING:
@@ -38,15 +39,15 @@ class Work:
     asking: Asking
     retained: Sequence[retained.Set]
     suites: Suites | None
-    perturbed: Sequence[robustness.Perturbed] = ()
+    changed: Sequence[perturbed.Perturbed] = ()
 
 
 @dataclass(frozen=True)
 class Scored:
     """What one model answered, and its figures."""
 
-    predictions: list[Prediction]
-    metrics: list[Metric]
+    predictions: Sequence[Prediction]
+    metrics: Sequence[Metric]
     retained: Sequence[Metric] = ()
     suites: Measured | None = None
     perturbed: robustness.Held = field(default_factory=robustness.Held)
@@ -105,13 +106,8 @@ def score(model: Any, tokenizer: Any, work: Work, progress: Progress, stop: Stop
     from ftune.evaluate.cost import Cost
 
     cost, asking = Cost(), work.asking
-    if isinstance(work.rows, LabelledSet):
-        found = labelled_testing.measure(
-            model, tokenizer, work.rows, asking.chosen, asking.batch_size, progress, stop, cost
-        )
-        return Scored(*found, cost=cost.figures())
-    found = measure(model, tokenizer, work.rows, asking, progress, stop, cost)
-    changed = robustness.measure(model, tokenizer, work.perturbed, asking, found, progress, stop)
+    found = measured(model, tokenizer, work.rows, asking, progress, stop, cost)
+    changed = robustness.measure(model, tokenizer, work.changed, asking, found, progress, stop)
     kept = retained.measure(model, tokenizer, work.retained, progress, stop)
     asked = suites.measure(model, tokenizer, work.suites, progress, stop)
     told = cost.figures() if work.rows.prompts else {}
@@ -126,13 +122,14 @@ def prepare(recipe: View, split: str, tokenizer: Any, place: Place, task: Task |
     section = recipe.evaluate
     rows: TestSet | LabelledSet = TestSet([], [], {}, {})
     stop, stop_ids = (), ()
-    changed: Sequence[robustness.Perturbed] = ()
+    changed: Sequence[perturbed.Perturbed] = ()
     if task is not None:
         rows = labelled_testing.read_rows(recipe, split, tokenizer, place, task)
+        changed = perturbed.of_labels(recipe, split, tokenizer, place, task)
     elif section.metrics:
         rows, template = read_rows(recipe, split, tokenizer, place)
         stop, stop_ids = template.stop, template.stop_ids
-        changed = robustness.prepare(recipe, split, template, place)
+        changed = perturbed.of_prompts(recipe, split, template, place)
         if section.group_references:
             rows = grouped(rows)
     asking = Asking(
@@ -184,9 +181,9 @@ def write(folder: Path, scored: Mapping[str, Scored], work: Work, resamples: int
         "bootstrap": {"resamples": resamples, "seed": SEED} if resamples else None,
     }
     summary = (*(_line(line) for line in lines), *_costs(scored))
-    if work.perturbed:
-        figures["robustness"] = robustness.told(work.perturbed)
-    changed = robustness.warnings(work.perturbed, len(rows.prompts))
+    if work.changed:
+        figures["robustness"] = robustness.told(work.changed)
+    changed = robustness.warnings(work.changed, len(rows.prompts))
     warnings = (*_warnings(tuned.predictions), *changed, *retained.losses(figures["metrics"]))
     return Report("evaluate", figures, summary, warnings)
 
@@ -226,7 +223,7 @@ def _warnings(tuned: Sequence[Prediction]) -> tuple[str, ...]:
 
 EVALUATE = Stage(
     name="evaluate",
-    version=1,
+    version=2,
     reads=(*MODEL_KEYS, *DATA_KEYS, "evaluate"),
     needs=("train",),
     writes=("report.json",),

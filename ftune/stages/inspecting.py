@@ -48,7 +48,10 @@ def inspect_run(found: Found, top_k: int, allow_code: bool, progress: Progress) 
     told = [{**asdict(c), "relative": c.relative} for c in made]
     layers = [{**asdict(c), "relative": c.relative} for c in changes.by_layer(made)]
     bare = _of_rank_0(found)
-    return {**about, "kind": "changes", "modules": told, "layers": layers, "of_rank_0": bare}
+    return {
+        **about, "kind": "changes", "modules": told, "layers": layers, "of_rank_0": bare,
+        "beside": changes.beside(folder),
+    }  # fmt: skip
 
 
 def _of_rank_0(found: Found) -> list[str]:

@@ -176,14 +176,15 @@ def _likeliest(
 
     from ftune.data.batching import in_order
     from ftune.data.collating import collate
-    from ftune.evaluate.judge_prompt import CHOICES
+    from ftune.evaluate.judge_prompt import choices
     from ftune.evaluate.scoring import likelihood
     from ftune.registry import OBJECTIVES
 
     rows = []
+    written = choices(in_turns=bool(tokenizer.chat_template))
     for text in texts:
         start = _ids(tokenizer, text)
-        for choice in CHOICES.values():
+        for choice in written.values():
             more = tokenizer(choice, add_special_tokens=False)["input_ids"]
             rows.append(([*start, *more], [False] * len(start) + [True] * len(more)))
     context = _context(model)
@@ -203,7 +204,7 @@ def _likeliest(
     found = {one.row: one.total for one in likelihood(model, batches, logits, len(rows), progress)}
     verdicts: list[int | None] = []
     for at in range(len(texts)):
-        losses = {verdict: found[3 * at + n] for n, verdict in enumerate(CHOICES)}
+        losses = {verdict: found[3 * at + n] for n, verdict in enumerate(written)}
         verdicts.append(min(losses, key=losses.__getitem__))
     return verdicts
 

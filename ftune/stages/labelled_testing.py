@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from ftune.run.progress import Progress
 from ftune.run.signals import StopFlag
 from ftune.run.stage import Place
 from ftune.stages import tasks, written_testing
+from ftune.stages.holding import held
 from ftune.stages.labels import Rows
 from ftune.stages.ranking import Options
 from ftune.stages.rows import ledger_of, rows_of
@@ -20,7 +21,7 @@ from ftune.stages.tasked import batch_with, names_of
 from ftune.types import Encoded, Example, Labelled, Metric, Prediction, Prompt, Task
 
 if TYPE_CHECKING:
-    from ftune.data.collect import Taken
+    from ftune.data.collect import OnBadRow, Taken
     from ftune.data.ledger import Ledger
     from ftune.evaluate.cost import Cost
 
@@ -34,6 +35,7 @@ class LabelledSet:
     prompts: list[Prompt] = field(default_factory=list)
     tokens: list[Encoded] = field(default_factory=list)
     asked: list[Any] = field(default_factory=list)
+    right: list[tuple[str, ...]] = field(default_factory=list)  # labels
     options: list[Options] = field(default_factory=list)  # answers to be ranked
     ledger: dict[str, Any] = field(default_factory=dict)
 
@@ -44,16 +46,39 @@ def read_rows(recipe: View, split: str, tokenizer: Any, place: Place, task: Task
     Raises:
         DataError: no row is left, or one can't be used and the recipe says to stop.
     """
-    ledger = ledger_of(recipe, split)
-    rows, how = LabelledSet(recipe, task), Rows(recipe, tokenizer, place, task)
-    named = names_of(recipe, split)
-    for one, tokens in _encoded(recipe, split, place, ledger, how):
+    ledger, how = ledger_of(recipe, split), Rows(recipe, tokenizer, place, task)
+    taken = rows_of(recipe, split, place, ledger)
+    return encoded(taken, recipe, how, ledger, f"data.{split}", names_of(recipe, split))
+
+
+def encoded(
+    taken: Iterable[Taken],
+    recipe: View,
+    how: Rows,
+    ledger: Ledger,
+    named: str,
+    of_tasks: Sequence[str],
+    on_bad_row: OnBadRow | None = None,
+) -> LabelledSet:
+    """Examples as tokens with what is right to say of them, each one counted.
+
+    ``named`` is the recipe's key of them, ``of_tasks`` are the tasks of the sources, and
+    ``on_bad_row`` says what becomes of bad ones, if not ``data.on_bad_row``.
+
+    Raises:
+        DataError: no row is left, or one can't be used and the recipe says to stop.
+    """
+    from ftune.data.collect import tokenized
+
+    rows, policy = LabelledSet(recipe, how.task), on_bad_row or recipe.data.on_bad_row
+    for one, tokens in tokenized(taken, how.encode, policy, ledger):
+        assert isinstance(tokens, Encoded)
         source = ledger[one.source].source
-        _take(rows, one.example, tokens, how, source, one.row, named[one.source])
+        _take(rows, one.example, tokens, how, source, one.row, of_tasks[one.source])
     ledger.balance()
     if not rows.prompts:
         raise DataError(
-            f"data.{split}: no row is left to evaluate ({ledger.total.read} read); an evaluation "
+            f"{named}: no row is left to evaluate ({ledger.total.read} read); an evaluation "
             "of nothing has no figures: check the source, or leave it out"
         )
     rows.ledger = ledger.total.to_json()
@@ -72,7 +97,10 @@ def add(
     if isinstance(tokens, DataError):
         raise DataError(f"{source}:{number}: {tokens}") from tokens
     if not isinstance(tokens, Encoded):
-        raise DataError(f"{source}:{number}: {tokens.reason}; make it shorter")
+        raise DataError(
+            f"{source}:{number}: it can't be asked: {tokens.reason}; give it text that the "
+            "tokenizer knows, no longer than data.max_length"
+        )
     _take(rows, example, tokens, how, source, number, task)
 
 
@@ -85,6 +113,7 @@ def _take(
     number: int,
     task: str,
 ) -> None:
+    tokens = replace(tokens, ids=held(tokens.ids), kinds=held(tokens.kinds))
     ids = tokens.ids[: tokens.lines[0]] if tasks.writes(rows.recipe) else tokens.ids
     said = how.reference(example)
     prompt = Prompt(ids, _shown(example), said, source, number, task=task)
@@ -97,17 +126,7 @@ def _take(
     rows.prompts.append(prompt)
     rows.tokens.append(tokens)
     rows.asked.append(how.asked(example))
-
-
-def _encoded(
-    recipe: View, split: str, place: Place, ledger: Ledger, how: Rows
-) -> Iterator[tuple[Taken, Encoded]]:
-    from ftune.data.collect import tokenized
-
-    taken = rows_of(recipe, split, place, ledger)
-    for one, tokens in tokenized(taken, how.encode, recipe.data.on_bad_row, ledger):
-        assert isinstance(tokens, Encoded)
-        yield one, tokens
+    rows.right.append(how.right(example))
 
 
 def _shown(example: Labelled | Example) -> str:
@@ -167,6 +186,9 @@ def measure(
             source=prompt.source,
             finish="stop",
             scores=found[at].scores,
+            labels_said=found[at].labels,
+            labels_right=rows.right[at],
+            multi_label=getattr(config, "multi_label", False),
         )
         for at, prompt in enumerate(rows.prompts)
     ]

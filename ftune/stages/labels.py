@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,30 @@ def task(recipe: View, place: Place) -> Task:
     return Task(kind, tuple(counts), tuple(counts.values()))
 
 
+def check_test(recipe: View, place: Place, task: Task) -> None:
+    """That the test rows have labels of the training rows, which else shows after the training.
+
+    Raises:
+        DataError: one has another, and the recipe says to stop at bad rows.
+    """
+    from ftune.data.labels import index
+
+    own = recipe.data.test
+    if not task.labels or isinstance(own, float) or recipe.data.on_bad_row != "error":
+        return  # a held-out share is of the sources that were read for the labels
+    encoding = ENCODINGS.load(recipe.train.objective.name)
+    ledger = ledger_of(recipe, "test")
+    for one in rows_of(recipe, "test", place, ledger):
+        try:
+            for label in encoding.labels(one.example, recipe.train.objective.config):
+                index(label, task.labels)
+        except DataError as error:
+            where = f"{ledger[one.source].source}:{one.row}"
+            raise DataError(
+                f"{where}: {error}; or set data.on_bad_row: skip to leave such rows out"
+            ) from error
+
+
 def _labels(recipe: View, place: Place, encoding: ModuleType) -> Iterator[str]:
     ledger = ledger_of(recipe, "train")
     for one in rows_of(recipe, "train", place, ledger):
@@ -83,6 +107,16 @@ class Rows:
         """What is right to say of it."""
         found: tuple[str, ...] = self._encoding.reference(example, self._config)
         return found
+
+    def reworded(self, example: Labelled, change: Callable[[str], str]) -> Labelled:
+        """The example with its text changed as far as what is right to say of it stays so."""
+        found: Labelled = self._encoding.reworded(example, change)
+        return found
+
+    def right(self, example: Labelled) -> tuple[str, ...]:
+        """The labels that are right of all of it; empty where the objective knows no such ones."""
+        told = getattr(self._encoding, "right", None)
+        return () if told is None else tuple(told(example, self._config))
 
     def asked(self, example: Labelled) -> Any:
         """What an answer has to know of it besides its tokens."""

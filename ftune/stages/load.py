@@ -5,8 +5,8 @@ from __future__ import annotations
 from ftune.recipe.view import View
 from ftune.registry import METHODS
 from ftune.run.stage import Context, Place, Stage
-from ftune.stages import choosing, tasks
-from ftune.stages.models import MODEL_KEYS, base_identity, fresh
+from ftune.stages import choosing, shares, tasks
+from ftune.stages.models import MODEL_KEYS, base_identity
 from ftune.types import Report
 
 
@@ -22,7 +22,7 @@ def _run(context: Context) -> Report:
     from ftune.model.sizes import count
 
     task = tasks.told_in(context.folder_of("format"))
-    tuned = fresh(context.recipe, context.around.place.allow_remote_code, task)
+    tuned = shares.fresh(context.recipe, context.around.place.allow_remote_code, task)
     if choosing.chooses(context.recipe):
         choosing.choose(context, tuned)
     context.around.shared["tuned"] = tuned
@@ -43,14 +43,16 @@ def _run(context: Context) -> Report:
         f"{context.recipe.tune.name} trains {sizes.trainable:,} "
         f"({figures['trainable_percent']:.2f}%)"
     )
-    context.around.progress.say(f"load: {line}")
-    return Report("load", figures, (line,))
+    lines = (line, *filter(None, (shares.reading(tuned),)))
+    for said in lines:
+        context.around.progress.say(f"load: {said}")
+    return Report("load", figures, lines)
 
 
 LOAD = Stage(
     name="load",
     version=1,
-    reads=(*MODEL_KEYS, "tune"),
+    reads=(*MODEL_KEYS, "tune", "distributed.fsdp"),
     needs=("format",),
     writes=("report.json",),
     identity=_identity,

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftune.errors import RecipeError
+from ftune.errors import RecipeError, RunError
 from ftune.report.markdown import stage_page
-from ftune.run import atomic
+from ftune.run import atomic, directory
 from ftune.run.directory import RunDirectory
 from ftune.run.lock import locked
 from ftune.run.progress import Progress
@@ -41,8 +41,16 @@ def merge_run(
         raise RecipeError(f"--dtype: {dtype!r} is none of {', '.join(DTYPES)}")
     run = found.trained()
     folder = output or run.folder / "merged"
+    reports: list[Report] = []
+
+    def finish(part: Path, proof: Proof) -> None:
+        figures: dict[str, Any] = {"output": str(folder), "run": str(run), **asdict(proof)}
+        lines = (f"merged into {folder} ({proof.dtype})", *told(proof))
+        reports.append(written(part, Report("merge", figures, lines)))
+
     with locked(run.folder):
-        proof = merge(
+        directory.refuse_links(run.folder)
+        merge(
             found.loaded.recipe.model,
             run.stage("train") / "adapter",
             folder,
@@ -50,11 +58,15 @@ def merge_run(
             dtype=dtype,  # type: ignore[arg-type]
             task=tasks.told_in(run.stage("train") / "adapter"),
             beside=[prompting.NAME],
+            finish=finish,
             allow_code=allow_code,
             progress=progress,
         )
-    figures: dict[str, Any] = {"output": str(folder), "run": str(run), **asdict(proof)}
-    report = Report("merge", figures, (f"merged into {folder} ({proof.dtype})", *told(proof)))
+    return reports[0]
+
+
+def written(folder: Path, report: Report) -> Report:
+    """The report, once it stands in the merged model's folder."""
     atomic.write_json(folder / "report.json", asdict(report))
     atomic.write_text(folder / "report.md", stage_page(asdict(report)))
     return report
@@ -85,12 +97,24 @@ def _rows(run: RunDirectory) -> list[list[int]]:
 
 
 def held_out(run: RunDirectory) -> tuple[TokenStore | None, int]:
-    """Rows that the run held out, or trained on if it held none out, and how many to compare on."""
+    """Rows that the run held out, or trained on if it held none out, and how many to compare on.
+
+    Raises:
+        RunError: the rows are damaged.
+    """
     from ftune.data.store import TokenStore
 
+    folder = run.stage("format")
     for name in ("eval.arrow", "train.arrow"):
-        path = run.stage("format") / name
-        if path.is_file() and len(store := TokenStore(path)):
+        if not (folder / name).is_file():
+            continue
+        listed = atomic.read_json(folder / "done.json").get("files", {})
+        wrong = atomic.damaged(folder, {n: f for n, f in listed.items() if n == name})
+        if wrong:
+            raise RunError(
+                f"{wrong[0]}; `ftune train` with the run's recipe makes it again, then merge"
+            )
+        if len(store := TokenStore(folder / name)):
             return store, min(ROWS, len(store))
     return None, 0
 

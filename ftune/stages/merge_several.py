@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from ftune.errors import RecipeError
 from ftune.recipe.schema import Model
-from ftune.report.markdown import stage_page
 from ftune.run import atomic
 from ftune.run.directory import RunDirectory
 from ftune.run.lock import locked
@@ -22,6 +21,7 @@ from ftune.types import Report
 
 if TYPE_CHECKING:
     from ftune.model.combining import Combined, How
+    from ftune.model.merging import Proof
 
 METHODS = ("sum", "linear", "ties", "dare_linear", "dare_ties")
 WITH_DENSITY = ("ties", "dare_linear", "dare_ties")
@@ -78,10 +78,19 @@ def merge_runs(
                 "are put together; merge it by itself"
             )
     one_way = _asked_alike(list(folders.values()))
+    reports: list[Report] = []
+
+    def finish(part: Path, proof: Proof, told: Combined) -> None:
+        figures = {"output": str(output), "runs": names, **_how_told(how)}
+        figures |= {**asdict(told), **asdict(proof)}
+        first = f"{len(runs)} adapters merged into {output} ({proof.dtype})"
+        lines = (first, *_told(names, how, told, one_way), *merge.told(proof))
+        reports.append(merge.written(part, Report("merge", figures, lines)))
+
     with ExitStack() as held:
         for run in runs:
             held.enter_context(locked(run.folder))
-        proof, told = merge_several(
+        merge_several(
             _section(found),
             folders,
             output,
@@ -89,22 +98,11 @@ def merge_runs(
             rows={n: _rows(run) for n, run in zip(names, runs, strict=True)},
             dtype=dtype,
             beside=[prompting.NAME] if one_way else [],
+            finish=finish,
             allow_code=allow_code,
             progress=progress,
         )
-    figures = {
-        "output": str(output),
-        "runs": names,
-        **_how_told(how),
-        **asdict(told),
-        **asdict(proof),
-    }
-    first = f"{len(runs)} adapters merged into {output} ({proof.dtype})"
-    lines = (first, *_told(names, how, told, one_way), *merge.told(proof))
-    report = Report("merge", figures, lines)
-    atomic.write_json(output / "report.json", asdict(report))
-    atomic.write_text(output / "report.md", stage_page(asdict(report)))
-    return report
+    return reports[0]
 
 
 def _section(found: Sequence[Found]) -> Model:

@@ -21,6 +21,7 @@ class Tuned:
 
     base: Any  # ftune.model.loading.Loaded
     model: Any
+    why_whole: str = ""  # why its weights were read before it is split, where they were
 
     @property
     def tokenizer(self) -> Any:
@@ -28,10 +29,13 @@ class Tuned:
         return self.base.tokenizer
 
 
-def load_base(recipe: View, allow_code: bool, task: Task | None = None) -> Any:
+def load_base(
+    recipe: View, allow_code: bool, task: Task | None = None, in_shares: bool = False
+) -> Any:
     """The base model as the recipe's model section says; a new head follows from the seed.
 
     ``task`` is what its rows and objective make of it; by default it is a language model.
+    ``in_shares``: its weights stay in the files until it is split (``loading.load_model``).
     """
     import torch
 
@@ -39,14 +43,17 @@ def load_base(recipe: View, allow_code: bool, task: Task | None = None) -> Any:
 
     tokenizer = load_tokenizer(recipe.model, allow_code)
     torch.manual_seed(recipe.train.seed)
-    return load_model(recipe.model, tokenizer, recipe.distributed.mixed_precision, allow_code, task)
+    precision = recipe.distributed.mixed_precision
+    return load_model(recipe.model, tokenizer, precision, allow_code, task, in_shares)
 
 
-def fresh(recipe: View, allow_code: bool, task: Task | None = None) -> Tuned:
+def fresh(
+    recipe: View, allow_code: bool, task: Task | None = None, in_shares: bool = False
+) -> Tuned:
     """The base with an adapter that is not trained yet; new weights follow from the seed."""
     import torch
 
-    base = load_base(recipe, allow_code, task)
+    base = load_base(recipe, allow_code, task, in_shares)
     torch.manual_seed(recipe.train.seed)
     method = METHODS.load(recipe.tune.name)
     return Tuned(base, method.attach(base.model, recipe.tune.config, base.tokenizer))

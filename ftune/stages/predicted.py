@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftune.registry import OBJECTIVES
 from ftune.run.progress import Progress
+from ftune.stages.holding import flags
 from ftune.stages.ranking import Ranking
 from ftune.stages.tasked import batch_with
 from ftune.types import Prediction
@@ -50,6 +51,8 @@ def predicted(
             Prediction(p.row, p.text, "", p.references, p.source, choices=p.choices)
             for p in rows.prompts
         ]
+        if "choices" in wanted:
+            cost.add(prompt_tokens=sum(len(p.ids) for p in rows.prompts))
     if "likelihood" in wanted:
         window = asking.window
         predictions = _with_likelihood(
@@ -83,7 +86,7 @@ def _with_likelihood(
         width, step = (len(ids), len(ids)) if window is None else (window.width, window.stride)
         for part in windows(ids, trained, width, step):
             owners.append(row)
-            parts.append(part)
+            parts.append((part[0], flags(part[1])))
     lengths = np.array([len(ids) for ids, _ in parts])
     objective = OBJECTIVES.load("sft")
     pad = tokenizer.pad_token_id or 0

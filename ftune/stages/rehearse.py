@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ftune import environment
-from ftune.errors import RunError
+from ftune.errors import Interrupted, RunError
 from ftune.recipe.reading import Loaded
 from ftune.run import atomic
 from ftune.run.progress import Progress
@@ -82,6 +82,12 @@ def rehearse(
             for name, work, after in ACTS:
                 walk.act(name, work, after)
             return Rehearsed(tuple(walk.outcomes), tuple(needs(walk)))
+    except Interrupted as error:  # what was inside speaks of a run that can be gone on with
+        raise Interrupted(
+            "the rehearsal was stopped, and what it wrote is removed; the same command begins it "
+            "again",
+            error.exit_code,
+        ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

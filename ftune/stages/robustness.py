@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ftune.recipe.view import View
 from ftune.run import atomic
 from ftune.run.progress import Progress
 from ftune.run.signals import StopFlag
-from ftune.run.stage import Place
-from ftune.stages.rows import ledger_of, rows_of
-from ftune.stages.testing import Asking, TestSet, rendered
-from ftune.stages.testing import measure as measured
-from ftune.types import Example, Metric, Prediction
-
-if TYPE_CHECKING:
-    from ftune.data.collect import Taken
+from ftune.stages.measuring import measured
+from ftune.stages.perturbed import Perturbed
+from ftune.stages.testing import Asking
+from ftune.types import Metric, Prediction
 
 NAME = "robustness.jsonl"
 WORST = "worst case"
-
-
-@dataclass(frozen=True)
-class Perturbed:
-    """The rows with one kind of changes; ``changed`` of them are another question than before."""
-
-    kind: str
-    rows: TestSet
-    changed: int
 
 
 def told(sets: Sequence[Perturbed]) -> dict[str, dict[str, int]]:
@@ -41,7 +27,7 @@ def told(sets: Sequence[Perturbed]) -> dict[str, dict[str, int]]:
         one.kind: {
             "rows": len(one.rows.prompts),
             "changed": one.changed,
-            "dropped": sum(one.rows.ledger["dropped"].values()),
+            "dropped": one.rows.ledger["bad"] + sum(one.rows.ledger["dropped"].values()),
         }
         for one in sets
     }
@@ -71,46 +57,6 @@ class Held:
 
     metrics: Sequence[Metric] = ()
     predictions: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
-
-
-def prepare(recipe: View, split: str, template: Any, place: Place) -> list[Perturbed]:
-    """The rows of a split once for each kind of ``evaluate.robustness``.
-
-    Raises:
-        DataError: a row can't be read, or none is left.
-    """
-    found = []
-    for kind in recipe.evaluate.robustness:
-        ledger = ledger_of(recipe, split)
-        changes: list[bool] = []
-        taken = _changed(rows_of(recipe, split, place, ledger), kind, recipe.train.seed, changes)
-        rows = rendered(taken, recipe, template, ledger, f"evaluate.robustness ({kind})")
-        found.append(Perturbed(kind, rows, sum(changes)))
-    return found
-
-
-def _changed(taken: Iterator[Taken], kind: str, seed: int, changes: list[bool]) -> Iterator[Taken]:
-    for one in taken:
-        example = with_question(one.example, kind, f"{seed}:{one.source}:{one.row}")
-        changes.append(example != one.example)
-        yield replace(one, example=example)
-
-
-def with_question(example: Example, kind: str, seed: str) -> Example:
-    """The example with its last question perturbed; demonstrations, earlier turns and what is right
-    stay as they are."""
-    from ftune.evaluate.perturbing import perturbed
-
-    places = [i for i, m in enumerate(example.messages) if m.role == "user" and not m.shown]
-    if not places:
-        return example
-    asked = example.messages[places[-1]]
-    before = asked.content[: len(asked.content) - len(asked.own)]
-    content = before + perturbed(asked.own, kind, seed)
-    context = perturbed(asked.context, kind, f"{seed}:context")
-    messages = list(example.messages)
-    messages[places[-1]] = replace(asked, content=content, context=context)
-    return replace(example, messages=tuple(messages))
 
 
 def measure(
@@ -152,10 +98,10 @@ def _by_row(predictions: Sequence[Prediction], metrics: Sequence[Metric]) -> ByR
     for metric in metrics:
         if metric.rows is None or metric.higher_is_better is None:
             continue
-        try:
-            alone = [float(metric.rows.combine(list(values))) for values in metric.rows.values]
-        except ZeroDivisionError:
+        # A mean is one number for each row over as many ones.
+        if any(len(values) != 2 or values[1] != 1 for values in metric.rows.values):
             continue
+        alone = [float(metric.rows.combine(list(values))) for values in metric.rows.values]
         if abs(sum(alone) / len(alone) - metric.value) <= 1e-9 * max(1.0, abs(metric.value)):
             found[metric.name] = dict(zip(places, alone, strict=True))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 from ftune.errors import DataError, RunError
 
 TEXTS = ("prediction", "text", "answer", "output", "completion", "response")
-KEYS = ("question_id", "prompt", "question", "instruction", "row")
+ASKED = ("prompt", "question", "instruction")  # words, which several rows may have in common
+KEYS = ("question_id", *ASKED, "row")
 
 
 @dataclass(frozen=True)
@@ -34,24 +36,31 @@ def answers(path: str, name: str | None = None) -> Answered:
     file = place / "evaluate/predictions.jsonl" if place.is_dir() else place
     if not file.is_file():
         raise RunError(f"{file}: there are no answers; name a run that was evaluated, or a file")
-    texts, questions = {}, {}
+    texts: dict[str, str] = {}
+    questions: dict[str, str] = {}
+    times: Counter[str] = Counter()
     for number, line in lines(file):
         text = line.get("base") if base else next((line[k] for k in TEXTS if k in line), None)
-        key = next((line[k] for k in KEYS if k in line), None)
-        if not isinstance(text, str) or key is None:
+        by = next((k for k in KEYS if k in line), None)
+        if not isinstance(text, str) or by is None:
             raise DataError(
                 f"{file}:{number}: needs an answer ({'base' if base else ', '.join(TEXTS)}) and "
                 f"what was asked ({', '.join(KEYS)})"
             )
-        texts[str(key)] = text
-        asked = next((line[k] for k in ("prompt", "question", "instruction") if k in line), "")
-        questions[str(key)] = str(asked)
+        key = str(line[by])
+        if key in texts and by not in ASKED:
+            raise DataError(f"{file}:{number}: {by} {key} is answered twice; leave one answer out")
+        # The same question asked of several rows: their answers are judged in the rows' order.
+        times[key] += 1
+        key = f"{key} ({times[key]})" if times[key] > 1 else key
+        texts[key] = text
+        questions[key] = str(next((line[k] for k in ASKED if k in line), ""))
     return Answered(name or path, texts, questions)
 
 
 def with_questions(found: Answered, path: Path) -> Answered:
     """The same with the questions of another file of JSON lines (question_id, text)."""
-    asked = {}
+    asked: dict[str, str] = {}
     for number, line in lines(path):
         key = next((line[k] for k in KEYS if k in line), None)
         text = next((line[k] for k in ("question", "prompt", "text") if k in line), None)
@@ -83,17 +92,22 @@ def common(a: Answered, b: Answered) -> list[str]:
 
 
 def lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The objects of a file of JSON lines with their numbers.
+    """The objects of a file of JSON lines with their numbers; empty lines are passed over.
 
     Raises:
         DataError: it can't be read, or a line is none.
     """
+    number = 0
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, text in enumerate(file, 1):
+                if not text.strip():
+                    continue
                 line = json.loads(text)
                 if not isinstance(line, dict):
                     raise DataError(f"{path}:{number}: is not a JSON object")
                 yield number, line
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: can't be read as JSON lines ({error})") from error
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise DataError(f"{path}:{number}: can't be read as JSON lines ({error})") from error

@@ -11,6 +11,7 @@ from ftune.recipe.view import View
 from ftune.run.progress import Progress
 from ftune.run.signals import StopFlag
 from ftune.run.stage import Place
+from ftune.stages.holding import flags, held
 from ftune.stages.predicted import predicted
 from ftune.stages.ranking import Options, behind, choices
 from ftune.stages.rows import ledger_of, rows_of
@@ -143,10 +144,12 @@ def rendered(
     named: str,
     tasks: Sequence[str] = (),
     chosen: Sequence[Any] | None = None,
+    on_bad_row: str | None = None,
 ) -> TestSet:
     """Examples as prompts and tokens, each one counted; ``named`` is the recipe's key of them.
 
-    ``tasks`` are those of the sources, ``chosen`` the metrics, if not ``evaluate.metrics``.
+    ``tasks`` are those of the sources, ``chosen`` the metrics, if not ``evaluate.metrics``, and
+    ``on_bad_row`` says what becomes of bad ones, if not ``data.on_bad_row``.
 
     Raises:
         DataError: no row is left, or one can't be used and the recipe says to stop.
@@ -155,10 +158,11 @@ def rendered(
 
     rows, rules = TestSet([], [], {}, {}), Rules.of(recipe.data)
     chosen = recipe.evaluate.metrics if chosen is None else chosen
+    policy = on_bad_row or recipe.data.on_bad_row
     if recipe.evaluate.stride is not None:
         rules = replace(rules, max_length=WHOLE)
     for one in taken:
-        _add(rows, one, template, rules, ledger, recipe.data.on_bad_row, chosen)
+        _add(rows, one, template, rules, ledger, policy, chosen)
         if tasks and tasks[one.source] and len(rows.prompts) > len(rows.tasks):
             rows.tasks[len(rows.prompts) - 1] = tasks[one.source]
             rows.prompts[-1] = replace(rows.prompts[-1], task=tasks[one.source])
@@ -202,9 +206,9 @@ def _add(
     counts.use(whole, example=one.example)
     number = len(rows.prompts)
     rows.options[number] = options
-    rows.prompts.append(asked)
+    rows.prompts.append(replace(asked, ids=held(asked.ids)))
     rows.members.append((number,))
-    rows.tokens[number] = (whole.ids, whole.trained)
+    rows.tokens[number] = (held(whole.ids), flags(whole.trained))
     rows.sizes[number] = len(one.example.messages[-1].content.encode())
 
 

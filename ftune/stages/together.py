@@ -21,7 +21,7 @@ from ftune.run.directory import RunDirectory
 from ftune.run.progress import Silent
 from ftune.run.signals import stop_flag
 from ftune.run.stage import Context, Place, Surroundings
-from ftune.stages import choosing, meeting, tasks
+from ftune.stages import choosing, meeting, shares, tasks
 
 WAIT = timedelta(days=30)  # for rows to be formatted; who dies meanwhile is noticed at once
 MEETING = timedelta(minutes=30)  # until all have loaded the model
@@ -184,7 +184,6 @@ def follow(loaded: Loaded, allow_remote_code: bool) -> None:
 
 def _train_along(group: Group, loaded: Loaded, allow_remote_code: bool) -> None:
     """Takes the first process's word for it, and trains with it; forgets the model afterwards."""
-    from ftune.stages.models import fresh
     from ftune.stages.train import TRAIN, job_of
     from ftune.train.loop import train
 
@@ -197,7 +196,8 @@ def _train_along(group: Group, loaded: Loaded, allow_remote_code: bool) -> None:
             around = Surroundings(run, place, Silent(), stop)
             context = Context(run.stage("train"), view, told["fingerprint"], around)
             task = tasks.told_in(run.stage("format"))
-            tuned = choosing.take(view, fresh(view, allow_remote_code, task), run.stage("load"))
+            fresh = shares.fresh(view, allow_remote_code, task)
+            tuned = choosing.take(view, fresh, run.stage("load"))
             job = job_of(context, tuned, int(told["processes"]))
             group.meet()
             with noticing():

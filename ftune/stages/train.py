@@ -9,9 +9,9 @@ from typing import Any
 from ftune.recipe.view import View
 from ftune.registry import ENCODINGS, OBJECTIVES
 from ftune.run.stage import Context, Place, Stage
-from ftune.stages import choosing, mixing, prompting, shares, streaming, tasks
+from ftune.stages import choosing, mixing, prompting, shares, streaming, tasks, zeroed
 from ftune.stages.hooks import hooks, layers
-from ftune.stages.models import MODEL_KEYS, Tuned, fresh
+from ftune.stages.models import MODEL_KEYS, Tuned
 from ftune.stages.planning import planned
 from ftune.stages.tasked import with_tasks
 from ftune.stages.together import noticing
@@ -35,7 +35,7 @@ def _run(context: Context) -> Report:
     # The load stage's model is as good as new; later stages get it with other weights.
     tuned: Tuned = shared.pop("tuned", None) or choosing.take(
         context.recipe,
-        fresh(
+        shares.fresh(
             context.recipe,
             context.around.place.allow_remote_code,
             tasks.told_in(context.folder_of("format")),
@@ -53,17 +53,18 @@ def _run(context: Context) -> Report:
     with noticing():
         outcome = train(job)
     adapter = context.folder / "adapter"
-    method = context.recipe.tune.name
-    adapters.save(
-        tuned.model,
-        adapter,
-        base=tuned.base.identity,
-        tokenizer=tuned.tokenizer,
-        method=method,
-        beside=[context.folder_of("format") / prompting.NAME],
-    )
+    if not shares.written(outcome):
+        adapters.save(
+            tuned.model,
+            adapter,
+            base=tuned.base.identity,
+            tokenizer=tuned.tokenizer,
+            method=context.recipe.tune.name,
+            beside=[context.folder_of("format") / prompting.NAME],
+        )
     streaming.clear(context)
-    shared["trained"] = tuned
+    if tuned.base.unread is None:
+        shared["trained"] = tuned
     return _report(context, outcome, adapter)
 
 
@@ -78,6 +79,17 @@ def _begun_with(context: Context) -> int:
             f"train: began in {begun} and goes on in {now} processes: each step keeps its rows"
         )
     return begun
+
+
+def _check_room(recipe: View, tuned: Tuned, *stores: Any) -> None:
+    """That virtual tokens leave room for the rows; labelled test rows come up to the limit."""
+    from ftune.data.store import TokenStore
+    from ftune.model import soft
+
+    known = [store for store in stores if isinstance(store, TokenStore)]
+    longest = max((int(one.lengths.max()) for one in known if len(one)), default=0)
+    labelled = any(one.labelled for one in known)
+    soft.refuse_beyond(tuned.model, recipe.data.max_length if labelled else longest)
 
 
 def job_of(context: Context, tuned: Tuned, begun: int | None = None) -> Any:
@@ -98,6 +110,7 @@ def job_of(context: Context, tuned: Tuned, begun: int | None = None) -> Any:
     begun = begun or _processes()
     plan, rows = planned(context, tuned.tokenizer, begun)
     held_out = TokenStore(context.folder_of("format") / "eval.arrow")
+    _check_room(recipe, tuned, rows, held_out)
     pad = tuned.tokenizer.pad_token_id or 0
     eval_size = settings.per_device_eval_batch_size
     objective = OBJECTIVES.load(settings.objective.name)
@@ -129,6 +142,8 @@ def job_of(context: Context, tuned: Tuned, begun: int | None = None) -> Any:
         identity={"fingerprint": context.fingerprint, "processes": begun},
         mixed_precision=recipe.distributed.mixed_precision,
         fsdp=recipe.distributed.fsdp,
+        deepspeed=zeroed.configuration(recipe, context.around.place.folder, _processes()),
+        **shares.for_job(context, tuned),
         hooks=hooks(recipe, tuned.model),
         layers=layers(recipe, tuned.model),
         progress=context.around.progress,
@@ -169,6 +184,7 @@ def _report(context: Context, outcome: Any, adapter: Path) -> Report:
         *mixing.epoch_lines(mixture),
         *streaming.lines(stream),
         *shares.lines(outcome.sharding),
+        *zeroed.lines(outcome.deepspeed),
     )
     for said in (line, *more):
         context.around.progress.say(f"train: {said}")
@@ -195,6 +211,7 @@ TRAIN = Stage(
     version=1,
     reads=(
         *MODEL_KEYS,
+        "distributed.deepspeed",
         "distributed.fsdp",
         "distributed.fsdp.param_dtype",
         "distributed.fsdp.reduce_dtype",

@@ -53,6 +53,7 @@ def train_recipe(loaded: Loaded, wish: Wish, progress: Progress) -> RunDirectory
         run = choose(Path(recipe.runs_dir), recipe.name, prints["train"], wish.fresh)
         with locked(run.folder):
             progress.say(f"run directory: {run}")
+            directory.refuse_links(run.folder)
             leftovers.remove(run.folder)
             _begin(run, loaded, prints["train"], progress)
             around = Surroundings(run, place, progress, stop, {"group": group}, wish.siblings)

@@ -20,6 +20,8 @@ import torch
 from ftune.errors import RunError
 from ftune.run import atomic
 from ftune.run.progress import Progress
+from ftune.train import streamed
+from ftune.train.gathering import is_split
 
 MANIFEST = "manifest.json"
 REPLACED = ".old-"  # start of the name of a checkpoint while another of its step takes its place
@@ -66,6 +68,8 @@ def begun_with(root: Path) -> int | None:
 def save(root: Path, step: int, state: Mapping[str, Any], parts: Mapping[str, Tensors]) -> None:
     """Writes the checkpoint of a step; ``parts`` are the tensors of each file.
 
+    Those of a file that are split are gathered one at a time (``streamed.write``).
+
     Raises:
         RunError: it could not be written; what was there is untouched.
     """
@@ -93,7 +97,10 @@ def _write(folder: Path, state: Mapping[str, Any], parts: Mapping[str, Tensors])
     files = []
     for name, tensors in parts.items():
         files.append(folder / f"{name}.safetensors")
-        save_file({key: t.detach().contiguous() for key, t in tensors.items()}, files[-1])
+        if any(map(is_split, tensors.values())):
+            streamed.write(files[-1], tensors)
+        else:
+            save_file({key: t.detach().contiguous() for key, t in tensors.items()}, files[-1])
     files.append(folder / "state.json")
     files[-1].write_text(json.dumps(state, allow_nan=False), encoding="utf-8")
     manifest = folder / MANIFEST

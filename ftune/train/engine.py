@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +11,13 @@ import torch
 
 from ftune.errors import RecipeError
 from ftune.fast import compiled
-from ftune.fast.quick import quick
+from ftune.fast.quick import quick, untouched
+from ftune.recipe.deepspeed import stage
 from ftune.train import compiling, isolation, optim
 from ftune.train.job import Job
 from ftune.train.layerwise import by_layer
 from ftune.train.sharding import Sharding, split
+from ftune.train.zero import Zero, zeroed
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Engine:
     device: torch.device
     trained: dict[str, torch.nn.Parameter]  # the trainable parameters by name
     sharding: Sharding | None = None  # where each process holds a share of the model
+    zero: Zero | None = None  # where DeepSpeed holds it
 
     @property
     def processes(self) -> int:
@@ -40,6 +43,25 @@ class Engine:
     def process(self) -> int:
         """The number of this one."""
         return int(self.accelerator.process_index)
+
+    @property
+    def in_step(self) -> bool:
+        """Whether no process can go through the model alone."""
+        return self.sharding is not None or (self.zero is not None and self.zero.split)
+
+    def backward(self, loss: torch.Tensor, last: bool) -> None:
+        """The gradient of a micro-batch, the ``last`` of its step in this process or not."""
+        if self.zero is not None:
+            self.zero.backward(loss, last)
+        else:
+            self.accelerator.backward(loss)
+
+    def contents(self, keep: bool) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
+        """Trained weights and the optimizer's state dict; what DeepSpeed splits is put together,
+        where ``keep`` says that this process wants it. All must call it alike."""
+        if self.zero is not None:
+            return self.zero.whole(keep)
+        return self.trained, self.optimizer.optimizer.state_dict()
 
     def total(self, number: float) -> float:
         """The sum of a number over all processes."""
@@ -70,23 +92,30 @@ def ready(job: Job, total: int) -> Iterator[Engine]:
         _checkpoint_activations(model)
     accelerator = _accelerator(job, device)
     with ExitStack() as stack:
-        if job.fsdp is not None:
-            stack.enter_context(quick(model))  # what is tried is tried on whole weights
+        if job.fsdp is not None or job.deepspeed is not None:
+            # What is tried is tried on whole weights. Of ZeRO's stage 3 each module sees its own
+            # only, and fast paths reach into others.
+            path = untouched if stage(job.deepspeed or {}) == 3 else quick
+            stack.enter_context(path(model))
         sharding = stack.enter_context(split(job, device))
         optimizer, schedule = _optimizer(job, total)
         # What is split adds up its gradients itself.
+        by_itself = job.fsdp is not None or job.deepspeed is not None
         prepared = accelerator.prepare_model(
-            model, device_placement=False, evaluation_mode=sharding is not None
+            model, device_placement=False, evaluation_mode=by_itself
         )
+        zero = stack.enter_context(zeroed(job, device, optimizer))
+        stepper = accelerator.prepare_optimizer(optimizer, device_placement=False)
         engine = Engine(
             accelerator=accelerator,
-            model=prepared,
+            model=prepared if zero is None else zero.engine,
             plain=model,
-            optimizer=accelerator.prepare_optimizer(optimizer, device_placement=False),
+            optimizer=zero or stepper,
             schedule=schedule,
             device=device,
             trained={n: p for n, p in model.named_parameters() if p.requires_grad},
             sharding=sharding,
+            zero=zero,
         )
         try:
             settled = compiled.settled() if settings.torch_compile else nullcontext()
@@ -97,8 +126,10 @@ def ready(job: Job, total: int) -> Iterator[Engine]:
         finally:
             for tracker in accelerator.trackers:
                 tracker.finish()
-            accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
-            model.__dict__.pop("forward", None)  # what mixed precision put over the class's own
+            # What mixed precision put over the class's own. accelerate's way to take it off would
+            # import DeepSpeed wherever that is installed.
+            model.__dict__.pop("_original_forward", None)
+            model.__dict__.pop("forward", None)
             if settings.gradient_checkpointing:
                 _activation_checkpointing(model, "disable")()
                 model.disable_input_require_grads()

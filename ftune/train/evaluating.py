@@ -58,5 +58,5 @@ def _dealt(engine: Engine, job: Job) -> Iterator[tuple[Micro, bool]]:
         at = start + engine.process
         if at < len(batches):
             yield batches[at], True
-        elif engine.sharding is not None:
+        elif engine.in_step:
             yield batches[0], False

@@ -107,7 +107,7 @@ def _body(model: Any) -> Any | None:
 
 def _memory(job: Job, engine: Engine, body: Any, steps: int) -> Memory | None:
     """The outputs of all rows, or None where they are not to be kept: by rule, never by a clock."""
-    if environment.plain() or engine.processes > 1 or "forward" in body.__dict__:
+    if environment.plain() or engine.processes > 1 or engine.in_step or "forward" in body.__dict__:
         return None
     if job.settings.gradient_checkpointing or job.settings.torch_compile:
         return None

@@ -35,12 +35,12 @@ def whole(tensors: Mapping[str, torch.Tensor], keep: bool) -> dict[str, torch.Te
         if not is_split(tensor):
             found[name] = tensor
             continue
-        full, right = _full(tensor)
+        put_together, right = full(tensor)
         if not right:
             wrong.append(name)
         if keep:
-            found[name] = full.cpu()
-    _agree(wrong)
+            found[name] = put_together.cpu()
+    agree(wrong)
     return found
 
 
@@ -58,7 +58,7 @@ def not_finite(tensors: Mapping[str, torch.Tensor]) -> list[str]:
     return [name for name in own if any(name in each for each in every)]
 
 
-def _full(tensor: Any) -> tuple[torch.Tensor, bool]:
+def full(tensor: Any) -> tuple[torch.Tensor, bool]:
     """All of a split tensor, and whether this process's share stands in it where it belongs."""
     tensor = tensor.detach()
     own = tensor.to_local()
@@ -66,7 +66,7 @@ def _full(tensor: Any) -> tuple[torch.Tensor, bool]:
     full = (tensor if own.device.type == kind else tensor.to(kind)).full_tensor()
     start = sum(_share_sizes(tensor)[: tensor.device_mesh.get_local_rank()])
     part = full[start : start + own.shape[0]].to(own.device)
-    right = full.shape == tensor.shape and torch.equal(_bits(part), _bits(own))
+    right = full.shape == tensor.shape and torch.equal(bits(part), bits(own))
     return full, right
 
 
@@ -77,13 +77,13 @@ def _share_sizes(tensor: Any) -> list[int]:
     return [max(0, min(each, lines - at * each)) for at in range(processes)]
 
 
-def _bits(tensor: torch.Tensor) -> torch.Tensor:
+def bits(tensor: torch.Tensor) -> torch.Tensor:
     """Its bytes: numbers that are no numbers are equal to themselves here."""
     return tensor.contiguous().view(torch.uint8)
 
 
-def _agree(wrong: list[str]) -> None:
-    """Raises RunError in all processes if something is wrong in one."""
+def agree(wrong: list[str]) -> None:
+    """Raises RunError in all processes if in one of them these tensors were gathered wrong."""
     import torch.distributed as dist
 
     if not dist.is_initialized():
@@ -185,8 +185,20 @@ def _hooks(name: str, value: Any) -> bool:
     return "hooks" in name and isinstance(value, dict)
 
 
-def gather(model: torch.nn.Module, before: Before, device: torch.device) -> None:
+def nothing(like: torch.Tensor) -> torch.Tensor:
+    """A tensor of the same shape and type without numbers."""
+    return torch.empty(like.shape, dtype=like.dtype, device="meta")
+
+
+def gather(
+    model: torch.nn.Module,
+    before: Before,
+    device: torch.device,
+    only: frozenset[int] | None = None,
+) -> None:
     """Makes a split model whole again in the first process; in the others it holds no numbers.
+
+    ``only``: ids of the parameters that the first process gets; by default all.
 
     Raises:
         RunError: see ``whole``.
@@ -195,10 +207,12 @@ def gather(model: torch.nn.Module, before: Before, device: torch.device) -> None
 
     first = dist.get_rank() == 0
     split = {name: p for name, p in model.named_parameters() if is_split(p)}
-    found = whole(split, first)
+    wanted = {n: p for n, p in split.items() if only is None or id(p) in only}
+    found = whole(wanted, first)
     made: dict[int, torch.nn.Parameter] = {}
     for name, parameter in split.items():
-        data = found.pop(name).to(device) if first else torch.empty(parameter.shape, device="meta")
+        here = first and name in wanted
+        data = found.pop(name).to(device) if here else nothing(parameter)
         made[id(parameter)] = torch.nn.Parameter(data, requires_grad=parameter.requires_grad)
     for module in model.modules():
         for name in list(module._parameters):

@@ -33,6 +33,7 @@ def check(engine: Engine, job: Job) -> None:
             leave gradients out.
     """
     sharded = any(hasattr(p, "full_tensor") for p in engine.trained.values())
+    sharded = sharded or engine.zero is not None
     if job.settings.unfreeze_every is not None and sharded:
         raise RecipeError(
             "train.unfreeze_every can't be had with sharded parameters, whose gradients are "
@@ -104,12 +105,13 @@ def _run(engine: Engine, job: Job, step: Step, halvings: int, alone: bool) -> Su
     for at, micro in enumerate(micros):
         batch = to_device(job.collate(micro), engine.device)
         waits = at + 1 < len(micros)  # gradients go between processes once, at the end
-        with engine.accelerator.no_sync(model) if waits and not alone else nullcontext():
+        by_hand = alone or engine.zero is not None
+        with engine.accelerator.no_sync(model) if waits and not by_hand else nullcontext():
             result = job.objective.loss(model, batch, job.objective_config)
             whole = result.total * scale
             if job.hooks.penalty and not waits:
                 whole = whole + job.hooks.penalty()
-            engine.accelerator.backward(whole)
+            engine.backward(whole, last=not waits)
         batches.append(batch)
         losses.append(result.total.detach())
     return Summed(batches, losses, halvings)

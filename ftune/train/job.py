@@ -53,6 +53,13 @@ class Plan(Protocol):
         """The steps of an epoch, counted from 0; the same ones at each call."""
 
 
+class Unread(Protocol):
+    """Weights that are still in files; ``ftune.model.standins.StandIns`` is one."""
+
+    def fill(self, module: Any) -> None:
+        """Reads those of a module's parameters that still wait for it."""
+
+
 class Objective(Protocol):
     """A module of ``train/objectives``."""
 
@@ -69,9 +76,12 @@ class Job:
     loop writes ``metrics.jsonl`` and ``checkpoints/`` there. ``identity`` is what a checkpoint must
     have been made with to be gone on from; the loop adds its own part (processes, steps,
     parameters). ``hooks`` are what the tuning method wants of the loop. ``layers`` are there where
-    the settings go layer by layer, the top one first. ``describe(row)`` says
-    where a row of the tokens file comes from. The model stands on its device already, and is given
-    back as it came, with other weights.
+    the settings go layer by layer, the top one first. ``describe(row)`` says where a row of the
+    tokens file comes from. ``unread`` are weights that are read while the model is split,
+    ``why_whole`` says why they were read before; ``keep(gather)`` writes the trained model while it
+    still is, in all processes alike. The model stands on its device already, and is given back as
+    it came, with other weights; of one that was ``unread``, only those that were trained and are
+    not written yet.
     """
 
     model: Any
@@ -86,6 +96,10 @@ class Job:
     identity: Mapping[str, Any] = field(default_factory=dict)
     mixed_precision: str = "no"
     fsdp: Fsdp | None = None
+    deepspeed: Mapping[str, Any] | None = None  # as it is handed to DeepSpeed
+    unread: Unread | None = None
+    why_whole: str = ""
+    keep: Callable[[Callable[[Mapping[str, Any]], Mapping[str, Any]]], None] | None = None
     hooks: Hooks = field(default_factory=Hooks)
     layers: Sequence[LayerGroup] = ()
     progress: Progress = field(default_factory=Silent)
@@ -120,3 +134,4 @@ class Outcome:
     layers: Sequence[Mapping[str, Any]]  # rates and first steps, where training goes by layer
     fast_paths: Mapping[str, str]  # which were taken, and why one was not
     sharding: Mapping[str, Any] | None = None  # what each process held a share of
+    deepspeed: Mapping[str, Any] | None = None  # the same, where DeepSpeed did

@@ -58,6 +58,8 @@ def train(job: Job) -> Outcome:
                     run.take(steps[state.step_in_epoch], len(steps))
                     run.settle()
         holds = saver.load_best(state) if settings.load_best_model_at_end else state.step
+        if engine.sharding is not None:
+            engine.sharding.keep(job)
         return _outcome(engine, saver, state, holds, layerwise)
 
 
@@ -273,4 +275,5 @@ def _outcome(
         layers=layerwise.told(state.step),
         fast_paths=told(engine.plain),
         sharding=_shares(engine),
+        deepspeed=engine.zero.told(memory.peak(engine.device)) if engine.zero else None,
     )

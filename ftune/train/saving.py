@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,12 +13,13 @@ from typing import Any
 import torch
 
 from ftune.errors import RunError
-from ftune.train import checkpoint, gathering, randomness
+from ftune.train import checkpoint, gathering, randomness, streamed
 from ftune.train.background import Background, Copies
 from ftune.train.engine import Engine
 from ftune.train.flattening import flatten, unflatten
 from ftune.train.job import Job
 from ftune.train.state import State
+from ftune.train.zero_state import shape
 
 METHOD = "method"  # the file with what the tuning method remembers, if it does
 FORMAT = 1  # raised when an older checkpoint can't be read any more
@@ -36,7 +37,7 @@ class Saver:
         self.resumed_from: int | None = None
         self._saved: State | None = None  # as of the last save, under way or done, or the resume
         self._beside, self._copies = Background(), Copies()
-        shapes = [(n, list(p.shape), str(p.dtype)) for n, p in engine.trained.items()]
+        shapes = [(n, shape(p), str(p.dtype)) for n, p in engine.trained.items()]
         own = {
             "format of checkpoints": FORMAT,
             "processes": engine.processes,
@@ -85,7 +86,8 @@ class Saver:
         if state == self._saved:
             return
         self._beside.wait()
-        bad = gathering.not_finite(self._engine.trained)
+        zero = self._engine.zero
+        bad = zero.not_finite() if zero else gathering.not_finite(self._engine.trained)
         if bad:
             raise RunError(
                 f"step {state.step}: {bad[0]} is no longer finite ({len(bad)} tensors), so no "
@@ -96,14 +98,26 @@ class Saver:
         if self._saved is not None:  # the first process has waited for it, and all for that one
             self._note_safe(self._saved)
         first = self._engine.process == 0
-        weights = gathering.whole(self._engine.trained, first)
-        optimizer, tensors = flatten(self._engine.optimizer.optimizer.state_dict(), "optimizer")
-        moments = gathering.whole(tensors, first)
+        trained, remembered = self._engine.contents(first)
+        optimizer, tensors = flatten(remembered, "optimizer")
+        piecewise = self._piecewise({"weights": trained, "optimizer": tensors}, first)
+        weights = trained if piecewise else gathering.whole(trained, first)
+        moments = tensors if piecewise else gathering.whole(tensors, first)
         self._saved = replace(state)
+        if piecewise and not first:
+            streamed.follow(weights)
+            streamed.follow(moments)
         if first:
             own = {id(t) for n, t in weights.items() if t is not self._engine.trained[n]}
             own |= {id(t) for n, t in moments.items() if t is not tensors[n]}
-            self._write(self._saved, weights, (optimizer, moments), states, own, before)
+            self._write(self._saved, weights, (optimizer, moments), states, own, before, piecewise)
+
+    def _piecewise(self, parts: Mapping[str, checkpoint.Tensors], first: bool) -> bool:
+        """Whether split tensors are gathered one at a time as they are written, as the first
+        process has no room for all of them; else they are gathered and written beside the loop."""
+        if self._engine.sharding is None:
+            return False
+        return bool(self._engine.total(float(first and not self._copies.fits(parts))))
 
     def _note_safe(self, state: State) -> None:
         self._job.stop.safe = f"the checkpoint {self.folder(state)} is whole"
@@ -120,6 +134,7 @@ class Saver:
         states: list[tuple[Any, Any]],
         own: set[int],
         before: Callable[[], None],
+        piecewise: bool,
     ) -> None:
         """``own``: ids of the tensors that were made for this save; others are still trained."""
         scaler = self._engine.accelerator.scaler
@@ -140,7 +155,7 @@ class Saver:
         if self._job.hooks.state:
             parts[METHOD] = self._job.hooks.state()
         limit = self._job.settings.save_total_limit
-        beside = self._copies.fits(parts)
+        beside = not piecewise and self._copies.fits(parts)
         if beside:
             parts = {**self._copies.take(parts, own | set(map(id, random.values())))}
 
@@ -150,6 +165,9 @@ class Saver:
             self._note_safe(state)
             checkpoint.rotate(self.root, limit, state.best_step)
 
+        if piecewise:  # the others wait for each tensor
+            write()
+            return
         self._beside.begin(write)
         if not beside:
             self._beside.wait()
@@ -239,13 +257,16 @@ class Saver:
         wrong = [
             name
             for name in saved.keys() | own.keys()
-            if name not in saved or name not in own or saved[name].shape != own[name].shape
+            if name not in saved or name not in own or list(saved[name].shape) != shape(own[name])
         ]
         if wrong:
             raise RunError(
                 f"{found.folder / 'weights.safetensors'}: {len(wrong)} tensors are not those of "
                 f"this model, among them {min(wrong)}; start anew with --fresh"
             )
+        if self._engine.zero is not None:
+            self._engine.zero.load_weights(saved)
+            return
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(gathering.like(saved[name], parameter))

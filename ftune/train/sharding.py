@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
-from ftune.errors import ModelError, RecipeError
+from ftune.errors import FtuneError, ModelError, RecipeError
 from ftune.train import gathering
 from ftune.train.gathering import is_split
 from ftune.train.job import Job
@@ -30,7 +31,9 @@ class Sharding:
     processes: int
     groups: int
     layer_classes: tuple[str, ...]
+    why_whole: str | None = None  # why each process read the whole model, if it did
     gradients: int = 0  # of the last step, those that were DTensors
+    kept: bool = False  # whether the trained weights are written already
 
     def squares(self, trained: Sequence[torch.Tensor]) -> float:
         """Sum of squares of this process's share of the gradient."""
@@ -55,6 +58,15 @@ class Sharding:
             if give_back is not None:
                 give_back()
 
+    def keep(self, job: Job) -> None:
+        """Has the trained weights written while they are split, where that can be."""
+        import torch.distributed as dist
+
+        if job.keep is not None:
+            self.rest()
+            job.keep(partial(gathering.whole, keep=dist.get_rank() == 0))
+            self.kept = True
+
     def told(self, optimizer: torch.optim.Optimizer, peak: int) -> dict[str, Any]:
         """What is split at this moment, counted, and bytes of all of it and of each share.
 
@@ -72,6 +84,9 @@ class Sharding:
             "processes": self.processes,
             "groups": self.groups,
             "layer_classes": list(self.layer_classes),
+            "read_in_shares": self.why_whole is None,
+            "why_whole": self.why_whole,
+            "written_in_shares": self.kept,
             "parameters": len(parameters),
             "parameters_split": sum(map(is_split, parameters)),
             "trained": len(trained),
@@ -104,16 +119,18 @@ def split(job: Job, device: torch.device) -> Iterator[Sharding | None]:
     """The job's model, split while inside if the recipe asks for it.
 
     Afterwards it is whole again in the first process, with the weights that it has then, and in
-    the others holds no numbers. After an error it is left as it is: others may be gone.
+    the others holds no numbers. What was read only to be split and is not trained has none in the
+    first one either. After an error it is left as it is: others may be gone.
 
     Raises:
         RecipeError: the model has no such layers, or can't be split this way.
+        ModelError: weights that are read now can't be, or are not finite.
         RunError: what was gathered is not what the processes hold.
     """
     if job.fsdp is None:
         yield None
         return
-    with _group(device):
+    with group(device):
         before = gathering.Before.of(job.model)
         made = _split(job, device)
         if made.processes == 1 and not job.fsdp.cpu_offload:
@@ -123,11 +140,15 @@ def split(job: Job, device: torch.device) -> Iterator[Sharding | None]:
             )
         yield made
         made.rest()
-        gathering.gather(job.model, before, device)
+        if job.unread is None:
+            gathering.gather(job.model, before, device)
+        else:
+            wanted = (p for p in job.model.parameters() if p.requires_grad and not made.kept)
+            gathering.gather(job.model, before, device, only=frozenset(map(id, wanted)))
 
 
 @contextmanager
-def _group(device: torch.device) -> Iterator[None]:
+def group(device: torch.device) -> Iterator[None]:
     """Processes that can talk: those that were started together, or this one with itself."""
     import torch.distributed as dist
 
@@ -163,17 +184,45 @@ def _split(job: Job, device: torch.device) -> Sharding:
     layers = [m for m in model.modules() if type(m).__name__ in classes]
     _check_shared(model, layers)
     options = _options(settings, init_device_mesh(device.type, (dist.get_world_size(),)))
+    wrong = ""
     try:
         for layer in reversed(layers):  # inner ones first
-            fully_shard(layer, **options)
+            if not (wrong := wrong or _read(job, layer)):
+                fully_shard(layer, **options)
         # The rest, which the backward pass begins with, stays gathered until then.
-        fully_shard(model, **{**options, "reshard_after_forward": False})
+        if not (wrong := wrong or _read(job, model)):
+            fully_shard(model, **{**options, "reshard_after_forward": False})
     except (ValueError, NotImplementedError, AssertionError) as error:
         line = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"{KEY}: {type(model).__name__} can't be split ({line}); remove the key"
         ) from error
-    return Sharding(model, dist.get_world_size(), len(layers) + 1, classes)
+    if job.unread is not None:
+        _agree_on(wrong, model)
+    why = None if job.unread is not None else job.why_whole
+    return Sharding(model, dist.get_world_size(), len(layers) + 1, classes, why)
+
+
+def _read(job: Job, module: torch.nn.Module) -> str:
+    """Reads what of a module is not read yet; what is wrong with it, if something is."""
+    try:
+        if job.unread is not None:
+            job.unread.fill(module)
+    except FtuneError as error:
+        return str(error)
+    return ""
+
+
+def _agree_on(wrong: str, model: torch.nn.Module) -> None:
+    """Raises ModelError in all processes if one could not read, or read what is no number."""
+    import torch.distributed as dist
+
+    every = [""] * dist.get_world_size()
+    dist.all_gather_object(every, wrong)
+    if told := next(filter(None, every), None):
+        raise ModelError(told)
+    if bad := gathering.not_finite(dict(model.named_parameters())):
+        raise ModelError(f"the model's files: tensor {bad[0]} holds NaN or infinity")
 
 
 def _options(settings: Any, mesh: Any) -> dict[str, Any]:

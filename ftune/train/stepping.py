@@ -120,6 +120,8 @@ def figures(step: Step, taken: Taken) -> Figures:
 def _clip(engine: Engine, most: float) -> torch.Tensor:
     """The norm of the whole gradient, all processes' shares included; it is scaled to ``most``."""
     trained = list(engine.trained.values())
+    if engine.zero is not None:
+        return torch.tensor(engine.zero.norm(), dtype=torch.float64)  # it scales in its step
     if engine.sharding is None:
         return engine.accelerator.clip_grad_norm_(trained, most)
     norm = math.sqrt(engine.total(engine.sharding.squares(trained)))

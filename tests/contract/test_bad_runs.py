@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import shutil
@@ -164,3 +165,59 @@ def test_a_damaged_checkpoint_is_found(home: Path) -> None:
     assert ended.code == 0, ended.said
     assert "weights.safetensors" in ended.err
     assert (run / "train" / "adapter" / "adapter_model.safetensors").read_bytes() == held
+
+
+def no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_merged_model_appears_with_its_report_or_not_at_all(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was once there without, and the same command then refused to go on."""
+    run = home / "runs" / "recipe" / "001"
+    with monkeypatch.context() as patch:
+        patch.setattr("ftune.stages.merge.stage_page", no_room)
+        clear(call("merge", run, within=home))
+    assert not (run / "merged").exists()
+    (run / f"{TEMPORARY}{2**31 - 1}-merged").mkdir()  # of a process that was killed
+    assert call("merge", run, within=home).code == 0
+    assert (run / "merged" / "report.json").is_file()
+    assert not list(run.glob(f"{TEMPORARY}*"))
+
+
+def test_an_evaluation_appears_whole_or_not_at_all(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluations = home / "runs" / "recipe" / "001" / "evaluations"
+    with monkeypatch.context() as patch:
+        patch.setattr("ftune.stages.eval_again.write_evaluation_report", no_room)
+        clear(call("eval", "recipe/001", within=home))
+    assert not list(evaluations.iterdir())
+    (evaluations / f"{TEMPORARY}{2**31 - 1}-evaluation").mkdir()
+    real = Path.rename
+
+    def late(part: Path, folder: Path) -> Path:
+        """Another evaluation takes the number while this one writes."""
+        if folder.name == "001" and not folder.exists():
+            (folder / "of").mkdir(parents=True)
+        return real(part, folder)
+
+    monkeypatch.setattr(Path, "rename", late)
+    ended = call("eval", "recipe/001", within=home)
+    assert ended.code == 0 and "evaluations/002/report.html" in ended.out
+    assert {p.name for p in evaluations.iterdir()} == {"001", "002"}
+    assert "evaluations/002" in (evaluations / "002" / "report.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "code"), [("format/eval.arrow", 5), ("train/adapter/chat_template.jinja", 4)]
+)
+def test_a_merge_beside_damage(file: str, code: int, home: Path) -> None:
+    path = home / "runs" / "recipe" / "001" / file
+    held = bytearray(path.read_bytes())
+    held[len(held) // 2] ^= 0x80
+    path.write_bytes(held)
+    ended = call("merge", "recipe/001", within=home)
+    assert ended.code == code, ended.said
+    assert path.name in ended.err and "bug" not in ended.err

@@ -92,7 +92,7 @@ def test_a_traceback_only_where_it_is_asked_for(line: tuple[str, ...], home: Pat
             [sys.executable, "-m", "ftune", *arguments],
             cwd=home, text=True, capture_output=True, check=False,
         )  # fmt: skip
-        assert ended.returncode != 0
+        assert ended.returncode == 2  # with a traceback, too
         return ended.stderr
 
     assert "Traceback" not in said(*line)

@@ -112,6 +112,9 @@ def test_preview_shows_turns(devset, tmp_path):
     [
         (("stats", "none.jsonl"), 3, "there is no such file"),
         (("stats", "odd.jsonl"), 3, "no format reads its rows; the columns are a"),
+        (("stats", "semi.csv"), 3, "one column with semicolons in its name"),
+        (("stats", "folder"), 3, "it is a folder: its files must lie"),
+        (("convert", "chat.jsonl", "--to", "messages", "--out", "o.csv"), 3, "can be written so"),
         (("stats", "good.jsonl", "--format", "alpacka"), 3, "--format alpacka: is not a format"),
         (("stats", "good.jsonl", "--column", "x=y", "--format", "text"), 3, "has the columns text"),
         (("stats", "good.jsonl", "--column", "x"), 2, "write OURS=THEIRS"),
@@ -132,9 +135,13 @@ def test_preview_shows_turns(devset, tmp_path):
 def test_bad_input_is_told(tmp_path, arguments, code, words):
     (tmp_path / "good.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
     (tmp_path / "odd.jsonl").write_text('{"a": 1}\n')
+    (tmp_path / "semi.csv").write_text("question;answer\n1;2\n")
+    (tmp_path / "chat.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    (tmp_path / "folder").mkdir()
+    before = set(tmp_path.iterdir())
     ended = call("data", *arguments, within=tmp_path)
     assert (ended.code, words in ended.said) == (code, True), ended.said
-    assert {p.name for p in tmp_path.iterdir()} == {"good.jsonl", "odd.jsonl"}
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_bad_rows_are_counted_and_named(tmp_path):

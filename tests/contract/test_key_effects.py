@@ -243,6 +243,7 @@ UNSEEN = {
     "train.spikes.deviations": "the same",
     "train.spikes.window": "the same",
     "distributed.fsdp.reshard_after_forward": "saves memory; in test_train_sharding.py",
+    "distributed.deepspeed": "changes who holds what; in test_train_deepspeed.py",
     "distributed.timeout_seconds": "of processes that hang; in tests/faults/test_processes.py",
     "train.torch_compile": "changes no figure, and compiling takes long; in test_train_compile.py",
     "train.grace_seconds": "of a run that is asked to stop; in tests/faults",

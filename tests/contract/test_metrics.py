@@ -62,6 +62,8 @@ SUMS = {"rouge", "bleu", "chrf", "exact_match", "accuracy", "perplexity", "token
 SUMS |= {"ter", "meteor", "length", "repetition", "seqeval", "squad", "rank_accuracy"}
 DESCRIBING = {"distinct_n", "length", "repetition"}  # more of it is neither better nor worse
 
+RANKS = {"rank_accuracy", "rank_calibration"}
+
 each = pytest.mark.parametrize("name", METRICS.names())
 
 
@@ -72,7 +74,7 @@ def config_of(name: str) -> Any:
 
 def rows_of(name: str) -> tuple[Prediction, ...]:
     """Rows that the metric can score."""
-    if name == "rank_accuracy":
+    if name in RANKS:
         return (ranked("yes", "no"), ranked("no", "no", 2))
     return OWN[name][0] if name in OWN else ROWS
 
@@ -159,7 +161,7 @@ def test_perfect_answers_are_best(name: str) -> None:
         pairs = list(zip(texts, wrong, strict=True))
         best = [Prediction(1, "?", a, (a,), scores=SCORES) for a, _ in pairs]
         worst = [Prediction(1, "?", b, (a,), scores=SCORES) for a, b in pairs]
-    if name == "rank_accuracy":
+    if name in RANKS:
         best, worst = [ranked("no", "no")], [ranked("yes", "no")]
     for good, bad in zip(
         module.score(best, config_of(name)), module.score(worst, config_of(name)), strict=True

@@ -2,6 +2,7 @@
 
     python tests/faults/kills.py --trials 100
     python tests/faults/kills.py --trials 100 --fault full
+    python tests/faults/kills.py --trials 40 --kinds more
 
 Prints the count and where the kills fell; exit code 1 if a run was stuck or ended otherwise. What
 went wrong is kept in the folder that is named.
@@ -21,7 +22,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 from parent import Parent
 from trials import Field, Trial, summary
-from world import make_home
+from world import MORE, VARIANTS, make_home
 
 
 def main() -> int:
@@ -29,6 +30,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--trials", type=int, default=10)
     options.add_argument("--fault", choices=("kill", "full", "broken"), default="kill")
+    options.add_argument("--kinds", choices=("usual", "more"), default="usual")
     options.add_argument("--seed", type=int, default=random.randrange(10**6))
     chosen = options.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="ftune-faults-"))
@@ -36,7 +38,8 @@ def main() -> int:
     parent = Parent(folder / "said")
     trials: list[Trial] = []
     try:
-        ground = Field(make_home(folder / "home"), parent, folder)
+        names = tuple(MORE if chosen.kinds == "more" else VARIANTS)
+        ground = Field(make_home(folder / "home"), parent, folder, names)
         for number in range(chosen.trials):
             rng = random.Random(chosen.seed * 10_000 + number)
             trials.append(ground.trial(number, chosen.fault, rng))

@@ -70,7 +70,8 @@ def test_a_step_longer_than_the_grace_is_broken_off(signals, parent, home, refer
     since = time.monotonic()
     done = parent.train(tmp_path, home / "lora.yaml", *grace, faults=[fault])
     assert time.monotonic() - since < 60  # the step would take an hour
-    assert done.code == 143, done.err
+    # Ctrl-C's code wherever it was one of the two, in either order.
+    assert done.code == (130 if "SIGINT" in signals else 143), done.err
     if "SIGINT" not in signals:  # a second signal asks for no grace
         assert "train.grace_seconds (0.2) are over" in done.err
         assert re.search(r"step-00000[12] is whole", done.err)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,11 @@ class Trial:
 class Field:
     """Where trials take place: references, and how long and how many files their runs take."""
 
-    def __init__(self, home: Path, parent: Parent, folder: Path) -> None:
+    def __init__(
+        self, home: Path, parent: Parent, folder: Path, variants: Sequence[str] = tuple(VARIANTS)
+    ) -> None:
         self.home, self.parent, self.folder = home, parent, folder
+        self._variants = variants
         self._known: dict[str, tuple[Path, float, int]] = {}
 
     def reference(self, variant: str) -> tuple[Path, float, int]:
@@ -64,8 +68,7 @@ class Field:
 
     def trial(self, number: int, do: str, rng: random.Random) -> Trial:
         """Kills it once to three times (``do``: kill), or lets its disk fill up (full, broken)."""
-        names = list(VARIANTS)
-        trial = Trial(number, names[number % len(names)])
+        trial = Trial(number, self._variants[number % len(self._variants)])
         reference, seconds, changes = self.reference(trial.variant)
         folder = self.folder / f"trial-{number}"
         for _ in range(rng.choice((1, 1, 1, 2, 3))):

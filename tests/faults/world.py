@@ -93,6 +93,81 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "train.gradient_accumulation_steps": 2,
     },
 }
+# Trainings that remember more than weights and optimizer, or do more beside them; by hand, as
+# `kills.py --kinds more`.
+LABELLED = {
+    "data.train[0].path": "labelled.jsonl",
+    "data.train[0].format": "labelled",
+    "data.eval[0].path": "labelled-eval.jsonl",
+    "data.eval[0].format": "labelled",
+    "data.test[0].path": "labelled-test.jsonl",
+    "data.test[0].format": "labelled",
+    "train.objective": "classification",
+    "train.num_train_epochs": 3,
+    "evaluate.metrics": ["accuracy", "classification"],
+    "evaluate.generation.max_new_tokens": None,
+}
+MORE: dict[str, dict[str, Any]] = {
+    # A body that rests: what the head reads is kept from the first epoch on.
+    "head": {**LABELLED, "tune.method": "head", "train.gradient_accumulation_steps": 2},
+    "classify": {
+        **LABELLED,
+        **LORA,
+        "train.early_stopping_patience": 2,
+        "train.load_best_model_at_end": True,
+        "train.eval_steps": 2,
+    },
+    "ulmfit": {
+        **ONE,
+        "tune.method": "full",
+        "train.unfreeze_every.steps": 5,
+        "train.layer_rate_decay": 2.6,
+        "train.lr_scheduler_type": "slanted_triangular",
+        "train.gradient_accumulation_steps": 2,
+    },
+    "importance": {**ONE, "tune.method": "importance", "tune.by": "row", "tune.sample_rows": 8},
+    "adalora": {
+        **ONE,
+        "tune.method": "adalora",
+        "tune.init_r": 4,
+        "tune.target_r": 2,
+        "tune.tinit": 2,
+        "tune.tfinal": 4,
+        "tune.lora_dropout": 0.1,
+        "train.gradient_accumulation_steps": 2,
+    },
+    "multitask": {
+        **{k: v for k, v in TWO.items() if "weight" not in k},
+        "data.train[0].task": "a",
+        "data.train[1].task": "b",
+        "data.eval[0].task": "a",
+        "data.test[0].task": "b",
+        "data.mixture.sampling": "uniform",
+        "data.mixture.redraw": True,
+        "tune.method": "multitask_prompt_tuning",
+        "tune.tasks": ["a", "b"],
+        "tune.num_virtual_tokens": 4,
+        "train.learning_rate": 0.3,
+        "train.gradient_accumulation_steps": 2,
+    },
+    "streaming": {
+        **TWO,
+        **LORA,
+        "data.streaming.buffer": 8,
+        "train.max_steps": 14,
+        "train.gradient_accumulation_steps": 2,
+        "data.packing": True,
+        "data.max_length": 96,
+    },
+    "pissa": {
+        **ONE,
+        **LORA,
+        "tune.init_lora_weights": "pissa",
+        "train.optim": "adamw_8bit",
+        "train.tokens_per_batch": 200,
+        "train.per_device_train_batch_size": None,
+    },
+}
 
 
 def make_home(folder: Path) -> Path:
@@ -107,15 +182,21 @@ def make_home(folder: Path) -> Path:
     ):
         lines = (json.dumps(_row(i, words)) + "\n" for i in range(count))
         (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
-    for name, keys in VARIANTS.items():
+    for name, count in (("labelled", 22), ("labelled-eval", 6), ("labelled-test", 4)):
+        rows = ({"text": f"Buy {WORDS[i % 8]} {name} {i}", "label": i % 3} for i in range(count))
+        lines = (json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    for name, keys in {**VARIANTS, **MORE}.items():
         write_recipe(folder, name, keys)
     return folder
 
 
 def write_recipe(home: Path, name: str, keys: dict[str, Any]) -> Path:
-    """``<name>.yaml`` with the base's keys and these."""
+    """``<name>.yaml`` with the base's keys and these; None leaves one out."""
     tree: dict[str, Any] = {}
     for key, value in {**BASE, **keys}.items():
+        if value is None:
+            continue
         if isinstance(value, str):
             value = value.replace("{home}", str(home))
         *above, last = key.replace("]", "").replace("[", ".").split(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,9 @@ def test_it_was_really_split(split: Path) -> None:
         assert sum(each) == told[f"{what}_bytes"] and max(each) < 0.55 * sum(each)
     said = read(split / "report.json")["stages"]["train"]["summary"]
     assert any("56 of 56 gradients" in line and "are DTensors" in line for line in said)
+    assert told["read_in_shares"] and any("no process had the whole of it" in x for x in said)
+    loaded = read(split / "report.json")["stages"]["load"]["summary"]
+    assert any("a layer at a time" in line for line in loaded)
 
 
 def test_it_trains_as_one_process_does(split: Path, whole: Path) -> None:
@@ -58,4 +62,33 @@ def test_it_trains_as_one_process_does(split: Path, whole: Path) -> None:
 def test_what_it_saved_is_merged(warm: Warm, split: Path, tmp_path: Path) -> None:
     said = warm.run(tmp_path, "merge", split, "--output", tmp_path / "merged").out
     assert "merged into" in said
+    assert (tmp_path / "merged/model.safetensors").stat().st_size > 7_000_000
+
+
+# All but one left to the recipe.
+CONFIG = {
+    "zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0},
+    "optimizer": {"type": "AdamW", "params": {"lr": "auto"}},
+    "gradient_accumulation_steps": "auto",
+    "gradient_clipping": "auto",
+    "train_batch_size": 8,
+}
+
+
+def test_deepspeed_gives_what_one_process_gives(warm: Warm, whole: Path, tmp_path: Path) -> None:
+    """From a configuration in a file to the merged model."""
+    pytest.importorskip("deepspeed", reason="an extra: pip install 'ftune[deepspeed]'")
+    (tmp_path / "ds.json").write_text(json.dumps(CONFIG), encoding="utf-8")
+    run = trained(warm, tmp_path, "--processes", "2", SPLIT[1],
+                  f"distributed.deepspeed={tmp_path / 'ds.json'}")  # fmt: skip
+    report = read(run / "report.json")["stages"]["train"]
+    told = report["figures"]["deepspeed"]
+    assert told["stage"] == 3 and told["parameters_split"] == told["parameters"] > 0
+    assert told["parameter_bytes_of_each"] == [told["parameter_bytes"] // 2] * 2
+    assert told["optimizer_bytes_of_each"] == [4 * told["trained_elements"]] * 2
+    assert any("DeepSpeed, ZeRO stage 3, 2 processes" in line for line in report["summary"])
+    for ours, theirs in zip(curve(run), curve(whole), strict=True):
+        for name in ("loss", "eval_loss"):
+            assert ours.get(name) == pytest.approx(theirs.get(name), abs=2e-6)
+    assert "merged into" in warm.run(tmp_path, "merge", run, "--output", tmp_path / "merged").out
     assert (tmp_path / "merged/model.safetensors").stat().st_size > 7_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -51,3 +52,40 @@ def test_what_is_installed_is_what_is_pinned():
         if Version(there).public != Version(pin).public:
             wrong.append(f"{name} is {there}, pinned to {pin}")
     assert wrong == []
+
+
+def lock() -> dict[str, tuple[str, str]]:
+    """Version and sha256 of each locked package."""
+    found = {}
+    for path in ROOT.glob("requirements-*.lock"):
+        for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+            match = re.fullmatch(r"([\w.-]+)==([\w.+!-]+) --hash=sha256:([0-9a-f]{64})", line)
+            assert match, f"{path.name}: {line}"
+            found[canonicalize_name(match[1])] = (match[2], match[3])
+    return found
+
+
+def test_all_that_is_pinned_but_torch_is_locked_at_the_same_version():
+    """`make lock` writes it again."""
+    locked = {name: version for name, (version, _) in lock().items()}
+    wanted = {name: pin for name, pin in pins().items() if name != "torch"}
+    assert locked.keys() == wanted.keys()
+    assert {n: Version(v) for n, v in locked.items()} == {n: Version(v) for n, v in wanted.items()}
+    assert len({digest for _, digest in lock().values()}) == len(locked)
+
+
+def test_the_lock_is_written_from_what_pip_reports():
+    sys.path.append(str(ROOT / "tools"))
+    import lock as tool
+
+    assert tool.pins("# a\nb==1\ntorch==2 # local\n\nC.d==2.0 # why\n") == ["b==1", "C.d==2.0"]
+    digest = "0" * 64
+    packages = [
+        {
+            "metadata": {"name": name, "version": "1"},
+            "download_info": {"archive_info": {"hashes": {"sha256": digest}}},
+        }
+        for name in ("b", "A")
+    ]
+    lines = tool.written(packages).splitlines()
+    assert lines[1:] == [f"A==1 --hash=sha256:{digest}", f"b==1 --hash=sha256:{digest}"]

@@ -188,6 +188,13 @@ class TestOverlap:
         assert overlap.found(0.1) == []
 
 
+def test_answers_that_hardly_come_back_are_no_labels():
+    answers = Answers()
+    for n in range(25):
+        answers.add(pair("q", f"answer {n % 20}"))
+    assert "labels" not in answers.to_plain()
+
+
 def test_answers_are_told():
     answers = Answers()
     for example in (pair("a", "yes"), pair("b", "yes"), pair("no", "no"), pair("c", " ")):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ftune.data.lines import LONGEST, lines
 from ftune.data.sources import identity, read_rows
 from ftune.errors import DataError
 from ftune.types import Row
@@ -71,7 +72,7 @@ FAULTS = [
     (b'{"a": "one"', "line 2, column 12: is not JSON"),
     (b'{"a": "one"} {"a": 2}', "line 2, column 14: is not JSON (there is more"),
     (b"[" * 100_000, "line 2, column 1: is not JSON (it is nested too deep)"),
-    (b'{"a": ' + b"9" * 5000 + b"}", "line 2, column 1: is not JSON"),
+    (b'{"a": ' + b"9" * 5000 + b"}", "line 2, column 7: is not JSON (a number has more"),
 ]
 
 
@@ -97,6 +98,29 @@ def test_a_line_of_12_mb_is_skipped_over(tmp_path: Path) -> None:
     long = b'{"a": "' + b"x" * 12_000_000 + b'"}'
     rows = read(tmp_path, "x.jsonl", b'{"a": "one"}\n' + long + b'\n{"a": "one"}\n')
     assert "line 2 is longer than 10 MB" in second(rows)
+
+
+def test_a_line_without_an_end_is_told_before_it_is_read(tmp_path: Path) -> None:
+    """As in a small .gz of ten gigabytes: only who goes on to the next row reads the rest."""
+    with (tmp_path / "long").open("wb+") as handle:
+        handle.truncate(100 * LONGEST)
+        handle.seek(0)
+        first = next(lines(handle))
+        assert "longer than 10 MB" in (first.problem or "")
+        assert handle.tell() < 2 * LONGEST
+
+
+def test_a_table_of_many_columns(tmp_path: Path) -> None:
+    """Each name was once looked for among all others, which took minutes."""
+    names = [f"column {i}" for i in range(100_000)]
+    rows = read(tmp_path, "x.csv", ",".join(names) + "\n" + ",".join("1" * len(names)) + "\n")
+    assert len(rows[0].value) == len(names)
+    with pytest.raises(DataError, match="names 'column 7' twice"):
+        read(tmp_path, "x.csv", ",".join([*names, "column 7"]) + "\n")
+    keys = ", ".join(f'"{name}": 1' for name in [*names, "column 7"])
+    assert "'column 7' stands there twice" in (
+        read(tmp_path, "x.jsonl", f"{{{keys}}}")[0].problem or ""
+    )
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])

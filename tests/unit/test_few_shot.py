@@ -133,6 +133,19 @@ def test_draws_follow_from_the_row_alone_and_never_show_it(home: Path) -> None:
     assert "q6" not in asked(again[0]).rpartition("\n\n")[0]
 
 
+@pytest.mark.parametrize("choose", ["drawn", "fixed"])
+def test_another_answer_to_the_own_question_is_not_shown(tmp_path: Path, choose: str) -> None:
+    """Of three rows for each question, as in E2E or CommonGen, none tells another's answer."""
+    rows = [{"q": f"question {n // 3}", "a": f"answer {n}"} for n in range(12)]
+    write(tmp_path / "rows.jsonl", rows)
+    for taken in all_of(source("rows.jsonl", {"k": 6, "choose": choose}, **ASKING), tmp_path):
+        *before, own = asked(taken).split("\n\n")
+        assert len(before) == 6 and not any(one.startswith(own) for one in before)
+    few = {"k": 4, "choose": choose}  # where there is nothing else, it is
+    write(tmp_path / "rows.jsonl", [{"q": "Write.", "a": str(n)} for n in range(5)])
+    assert len(all_of(source("rows.jsonl", few, **ASKING), tmp_path)) == 5
+
+
 def test_fixed_ones_are_the_first_of_the_pool(home: Path) -> None:
     one = source("rows.jsonl", {"k": 2, "choose": "fixed", "separator": "\n##\n",
                                 "intro": "Answer.", "between": "!"}, **ASKING)  # fmt: skip

@@ -18,6 +18,7 @@ from ftune.report.sweep import heads, swept
 from ftune.report.sweep_page import write_sweep
 from ftune.report.tradeoffs import tradeoffs
 from ftune.report.write import write_run_report
+from ftune.serve.index import index
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 QUIET = (
@@ -108,3 +109,65 @@ def test_dark_and_light_are_two_pictures(browser: str, report: Path, tmp_path: P
         subprocess.run(command, capture_output=True, timeout=120, check=True)
         means.append(float(imread(picture)[..., :3].mean()))
     assert means[0] > 0.8 and means[1] < 0.3, means
+
+
+MEASURE = """<script>addEventListener("load", () => setTimeout(() => {
+const rows = [...document.querySelectorAll("tr")].map((row) => row.getBoundingClientRect().height);
+const room = [...document.querySelectorAll(".wide")]
+  .filter((box) => box.scrollWidth > box.clientWidth + 1);
+parent.postMessage({page: document.title, wide: document.documentElement.scrollWidth,
+  row: Math.max(0, ...rows), scrolled: room.map((e) => e.closest("section").id)}, "*");
+}, 300))</script>"""
+FRAMES = """<body><pre id="told"></pre><script>const told = [];
+onmessage = (e) => { told.push(e.data); document.getElementById("told").textContent =
+  JSON.stringify(told); }</script>"""
+
+
+def measured(browser: str, pages: dict[str, str], home: Path, width: int) -> dict[str, dict]:
+    """How wide each page is in a frame of so many pixels, how high its highest row of a table, and
+    which sections hold something wider than themselves."""
+    frames = FRAMES
+    for name, page in pages.items():
+        # The page's own policy would not let the measuring run.
+        bare = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+        bare = re.sub(r"<title>.*?</title>", f"<title>{name}</title>", bare)
+        (home / f"{name}.html").write_text(bare.replace("</body>", f"{MEASURE}</body>"), "utf-8")
+        frames += f'<iframe src="{name}.html" style="width:{width}px;height:900px"></iframe>'
+    (home / "frames.html").write_text(frames, encoding="utf-8")
+    command = [browser, *QUIET, f"--user-data-dir={home / 'home'}", "--window-size=1500,900"]
+    command += ["--dump-dom", (home / "frames.html").as_uri()]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    found = re.search(r'<pre id="told">(.*?)</pre>', ended.stdout, re.DOTALL)
+    assert found and found[1]
+    return {one["page"]: one for one in json.loads(found[1])}
+
+
+def test_pages_fit_a_phone_and_tables_a_desk(browser: str, tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path / "runs", f"sweep,learning_rate=0.00{n},rank=64") for n in (1, 2)]
+    counted = ("prompts", "prompt_tokens_per_second", "seconds_per_prompt", "peak_memory_bytes")
+    cost = dict.fromkeys((*counted, "generated_tokens_per_second", "generated_tokens"), 1234.5)
+    for run in runs:
+        report = json.loads((run / "evaluate" / "report.json").read_text(encoding="utf-8"))
+        report["figures"]["cost"] = {"tuned": cost, "base": cost}
+        (run / "evaluate" / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    counted = json.loads((runs[0] / "format" / "report.json").read_text(encoding="utf-8"))
+    one = dict.fromkeys(("asked_percent", "rows_percent", "trained_percent"), 12.5)
+    one |= dict.fromkeys(("bad", "examples", "held_out", "masked", "not_drawn", "read", "tokens",
+                          "trained", "truncated", "used"), 1234)  # fmt: skip
+    one |= {"source": "/a/long/path/of/several/folders/of_a_task_and_its_template.jsonl"}
+    counted["figures"]["ledger"]["train"] = [one]
+    (runs[0] / "format" / "report.json").write_text(json.dumps(counted), encoding="utf-8")
+    write_run_report(runs[0])
+    names = {f"{run.parent.name}/001": run for run in runs}
+    pages = {
+        "report": (runs[0] / "report.html").read_text("utf-8").replace("<details", "<details open"),
+        "index": index(names, {}, {}),
+        "compare": tradeoff_page(tradeoffs([gather(run) for run in runs])),
+    }
+    phone = measured(browser, pages, tmp_path, 390)
+    assert {name: one["wide"] <= 390 for name, one in phone.items()} == dict.fromkeys(pages, True)
+    assert phone["index"]["row"] < 200 and "runs" not in phone["index"]["scrolled"]
+    assert "asking" not in phone["report"]["scrolled"]
+    desk = measured(browser, pages, tmp_path, 1400)
+    assert not any(one["scrolled"] for one in desk.values()), desk
+    assert max(one["row"] for one in desk.values()) < 120, desk

@@ -173,3 +173,16 @@ def test_the_flow_is_as_high_as_its_counts() -> None:
     ]  # fmt: skip
     assert "250 tokens (25.0%)" in drawn and "dropped: too long" in drawn
     assert flow({}) == "" and flow({"ledger": {"train": [{"source": "a"}]}}) == ""
+
+
+def test_perturbed_questions_are_folded_and_percentages_reach_to_100(tmp_path: Path) -> None:
+    plain, typos = score("em", 2.0, 4.0), score("em (typos)", 1.0, 2.0)
+    plain["unit"], plain["tuned_interval"] = "%", None
+    typos["signature"] += "|perturbed:typos"
+    page, _, _ = written(fake_run(tmp_path, scores=[plain, typos]))
+    open_part, _, folded = page.partition("Asked in perturbed words (1)")
+    assert "em (typos)" in folded and "em (typos)" not in open_part
+    # 4 of 100 is a short bar, and not the whole width.
+    wide = float(re.findall(r'<rect class="after"[^>]*? width="([0-9.]+)"', open_part)[0])
+    assert wide == pytest.approx(256 * 0.04, abs=0.1)
+    assert "scale to 100" in open_part

@@ -70,7 +70,9 @@ def test_changes_are_those_of_the_merged_model(
     }
     assert {n for n, c in found.items() if c.change} == set(expected) and expected
     for name, share in expected.items():
-        assert found[name].relative == pytest.approx(share, rel=1e-3), name
+        # A bias that was 0 has no size that its change could be a share of.
+        wanted = None if share == float("inf") else pytest.approx(share, rel=1e-3)
+        assert found[name].relative == wanted, name
     whole = changes.by_layer(list(found.values()))
     assert sum(c.change**2 for c in whole) == pytest.approx(
         sum(c.change**2 for c in found.values())
@@ -85,3 +87,16 @@ def test_keys_and_values_are_not_read_as_tokens(folder: Path, tmp_path: Path) ->
     assert changes.prompt_vectors(tmp_path / "p").shape == (3, 16)
     section = Model(name_or_path=str(folder), device="cpu")
     assert merging.plain_section(section).dtype == "float32"
+
+
+def test_what_stands_beside_the_weights_is_counted(folder: Path, tmp_path: Path) -> None:
+    """Bottleneck adapters change no weight of the base; another method's part has none of them."""
+    made(base(folder), tmp_path / "nets", "bottleneck", 0.05, {"size": 4})
+    # Behind attention and feed-forward of two layers: 16 to 4 and back, with biases.
+    assert changes.beside(tmp_path / "nets") == 4 * (2 * 16 * 4 + 4 + 16)
+    made(base(folder), tmp_path / "head", "head", 0.05, {})
+    assert changes.beside(tmp_path / "head") == 0
+
+
+def test_a_change_of_nothing_has_no_share() -> None:
+    assert changes.Change("bias", None, (2,), 2, 0.5, 0.0).relative is None

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from scipy.stats import binomtest
 
-from ftune.evaluate.judge_prompt import CHOICES, asked
+from ftune.errors import DataError
+from ftune.evaluate.judge_prompt import CHOICES, asked, choices
 from ftune.evaluate.judging import Pair, figures, sentence, verdict_of
+from ftune.stages.sides import answers, common
 
 
 def test_only_the_same_verdict_twice_is_a_win():
@@ -35,6 +37,34 @@ def test_a_sure_judge():
     assert found["p"] < 0.01
     assert sentence(found, "x", "y").startswith("y is judged better than x")
     assert found["interval"][0] <= found["win_rate"] <= found["interval"][1]
+
+
+def test_all_ties_are_nobodys_wins():
+    found = figures([Pair(str(n), 0, 0) for n in range(12)])
+    assert sentence(found, "x", "y").endswith("neither wins a question, all are ties")
+
+
+def test_a_question_asked_twice_is_judged_twice(tmp_path: Path):
+    """The rows of a data set may share a prompt; none of their answers may go unjudged."""
+    sides = []
+    for name in "ab":
+        rows = [{"prompt": "same?", "text": f"{name}{n}"} for n in range(3)]
+        text = "\n".join(map(json.dumps, [*rows, {"prompt": "other", "text": name}]))
+        (tmp_path / name).write_text(f"{text}\n\n", encoding="utf-8-sig")
+        sides.append(answers(str(tmp_path / name)))
+    keys = common(*sides)
+    assert [sides[1].texts[key] for key in keys] == ["b0", "b1", "b2", "b"]
+    assert [sides[0].questions[key] for key in keys] == ["same?"] * 3 + ["other"]
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [('{"question_id": 1, "text": "b"}', "2: question_id 1 is answered twice"), ("{", "2: can't")],
+)
+def test_a_line_that_cannot_be_judged_is_named(tmp_path: Path, second: str, said: str):
+    (tmp_path / "a").write_text('{"question_id": 1, "text": "a"}\n' + second)
+    with pytest.raises(DataError, match=f"a:{said}"):
+        answers(str(tmp_path / "a"))
 
 
 def test_published_judgments(shared: Path):
@@ -82,3 +112,8 @@ def test_the_prompt_has_both_answers_in_order():
     text = asked("Why?", "Because.", "No idea.", explain=False)
     assert text.index("Why?") < text.index("Because.") < text.index("No idea.")
     assert set(CHOICES) == {0, 1, 2}
+
+
+def test_in_a_turn_of_its_own_a_verdict_has_no_blank_before_it():
+    assert choices(in_turns=False) == CHOICES == {1: " 1", 2: " 2", 0: " 3"}
+    assert choices(in_turns=True) == {1: "1", 2: "2", 0: "3"}

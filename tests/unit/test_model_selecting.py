@@ -215,3 +215,21 @@ def test_rank_and_alpha_patterns_reach_their_layers() -> None:
         first = "layers.0." in name and "up_proj" in name
         wanted = (2, 5.0) if "q_proj" in name else (6, 8 / 6) if first else (4, 2.0)
         assert (rank, scaling) == wanted, name
+
+
+def test_the_last_layer_of_an_encoder_decoder_is_its_decoders() -> None:
+    """Its blocks, not the parts of one of them, which is the longest list of a small T5."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    from ftune.model import selecting
+
+    shape = {"vocab_size": 16, "d_model": 8, "d_kv": 4, "d_ff": 8, "num_heads": 2}
+    model = T5ForConditionalGeneration(T5Config(**shape, num_layers=2))
+
+    def starts(last: int, numbers: tuple[int, ...]) -> set[str]:
+        return {".".join(n.split(".")[:3]) for n in selecting.of_layers(model, last, numbers)}
+
+    assert starts(1, ()) == {"decoder.block.1"}
+    assert starts(0, (0, 2, -1)) == {"encoder.block.0", "decoder.block.0", "decoder.block.1"}
+    with pytest.raises(ModelError, match=r"4 names no layer: .* has 4 here, 0 to 3"):
+        selecting.of_layers(model, 0, (4,))

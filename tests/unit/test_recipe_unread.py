@@ -41,6 +41,17 @@ def test_options_of_a_metric_are_read_apart_from_its_name(tmp_path):
     assert found(tmp_path, *plain, reads=reads) == {}
 
 
+def test_an_option_that_is_a_mapping_is_read_as_a_whole(tmp_path):
+    weighed = ("train.objective={classification: {class_weights: {a: 2.0, b: 1.0}}}",)
+    key = "train.objective.classification.class_weights"
+    format_ = ("data.train.0.format=labelled", "evaluate.metrics=[]")
+    reads = [*ALL, "train.objective", "data.train.format"]
+    told = found(tmp_path, *weighed, *format_, reads=reads)
+    assert {one for one in told if one.startswith("train.objective")} == {f"{key}.a", f"{key}.b"}
+    told = found(tmp_path, *weighed, *format_, reads=[*reads, key])
+    assert not {one for one in told if one.startswith("train.objective")}
+
+
 def test_generation_without_a_metric_that_needs_it(tmp_path):
     one = "evaluate.generation.max_new_tokens=9"
     [why] = found(tmp_path, one, reads=ALL[:4]).values()

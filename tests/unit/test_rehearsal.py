@@ -115,6 +115,22 @@ def test_a_stop_is_no_failure(tmp_path):
         found.act("one", lambda _: "well")
 
 
+def test_a_stop_says_that_nothing_is_kept(tmp_path, monkeypatch):
+    """What is inside speaks of a run that the same command goes on with."""
+
+    def stopped(_):
+        raise Interrupted("stopped after step 1, which is saved", 143)
+
+    monkeypatch.setattr(rehearse, "ACTS", (("one", stopped, ()),))
+    file = tmp_path / "recipe.yaml"
+    file.write_text(GOOD, encoding="utf-8")
+    loaded = load_recipe(file, (f"runs_dir={tmp_path / 'runs'}",))
+    with pytest.raises(Interrupted, match="what it wrote is removed") as told:
+        rehearse.rehearse(loaded, (), False, Silent())
+    assert told.value.exit_code == 143
+    assert [p.name for p in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
 def test_too_little_of_something_does_not_hold():
     assert Need("memory", 5, 10, "").holds and Need("time", 5, None, "").holds
     assert not Need("disk", 11, 10, "").holds

@@ -95,3 +95,14 @@ def test_a_run_that_is_not_done_is_noted_and_empty_ones_compare(tmp_path: Path) 
     assert found.notes[0] == "demo/001 is failed: its figures may not be its last"
     json.dumps(found.to_plain(), allow_nan=False)
     assert compare(gather(empty), gather(empty)).metrics == ()
+
+
+def test_a_cost_measured_once_is_no_better_for_a_hair(tmp_path: Path) -> None:
+    a, b = fake_run(tmp_path, run_id="001"), fake_run(tmp_path, run_id="002")
+    for run, seconds, memory in ((a, 100.0, 1000), (b, 96.0, 900)):
+        path = run / "train" / "report.json"
+        report = json.loads(path.read_text(encoding="utf-8"))
+        report["figures"] |= {"seconds": seconds, "peak_memory_bytes": memory}
+        path.write_text(json.dumps(report), encoding="utf-8")
+    found = {p.key: p.verdict for p in compare(gather(a), gather(b)).figures}
+    assert found["train.seconds"] == "" and found["train.peak_memory_bytes"] == "better"

@@ -155,6 +155,25 @@ def test_the_headline_says_no_more_than_the_figures(
     assert headline(gather(fake_run(tmp_path, scores=scores))) == words
 
 
+def test_the_headline_counts_the_test_rows_as_they_are(tmp_path: Path) -> None:
+    """Perturbed rows and retained sets are other questions: 2 metrics are not 5."""
+    perturbed = [score("em (typos)", 1.0, 5.0), score("em (worst case)", 1.0, 5.0)]
+    for one, mark in zip(perturbed, ("perturbed:typos", "worst-of:plain+typos"), strict=True):
+        one["signature"] += f"|{mark}"
+    scores = [
+        score("em", 1.0, 6.0),
+        score("loss", 3.0, 2.0, False),
+        *perturbed,
+        score("stories/loss (retained)", 2.0, 3.0, False),
+    ]
+    run = gather(fake_run(tmp_path, scores=scores))
+    assert headline(run) == (
+        "em rose from 1.00 to 6.00 (+5.00) on 20 test rows; both metrics are better than before; "
+        "what the base was good at is partly lost: stories."
+    )
+    assert [s.name for s in run.scores if s.perturbed] == ["em (typos)", "em (worst case)"]
+
+
 def test_the_headline_of_a_run_that_did_not_end_well(tmp_path: Path) -> None:
     failed = fake_run(tmp_path, run_id="001", state="failed", error="loss is NaN at step 3")
     assert headline(gather(failed)) == "The run failed after 1m 23s: loss is NaN at step 3"
@@ -168,6 +187,9 @@ def test_a_running_run_without_its_process_was_killed(tmp_path: Path) -> None:
     hold(folder)
     assert gather(folder).state == "running"
     assert headline(gather(folder)).startswith("The run is under way: bleu rose")
+    (folder / "evaluate" / "report.json").unlink()
+    said = headline(gather(folder))
+    assert said.startswith("The run is under way: training loss fell") and said.endswith("so far.")
     hold(folder, pid=2**22 + 1)  # beyond what Linux gives to a process
     assert gather(folder).state == "killed"
 

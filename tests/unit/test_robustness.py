@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from ftune.evaluate.metrics import bleu, exact_match
+from ftune.evaluate.metrics import bleu, classification, exact_match
 from ftune.evaluate.perturbing import perturbed
+from ftune.stages import perturbed as rows_of
 from ftune.stages import robustness
 from ftune.types import Example, Message, Prediction
 
@@ -42,14 +45,14 @@ def test_only_the_last_question_changes() -> None:
         Message("user", shown + "Q: WHAT?", "GIVEN", cuts=(0, len(shown))),
         Message("assistant", "TWO"),
     )
-    found = robustness.with_question(Example(turns, ("THREE",)), "casing", "1")
+    found = rows_of.with_question(Example(turns, ("THREE",)), "casing", "1")
     assert found.messages[3].content == shown + "q: what?"
     assert found.messages[3].context == "given"
     assert found.messages[:3] == turns[:3]
     assert found.messages[4] == turns[4]
     assert found.references == ("THREE",)
     text = Example((Message("text", "A STORY"),))
-    assert robustness.with_question(text, "casing", "1") == text
+    assert rows_of.with_question(text, "casing", "1") == text
 
 
 def said(*texts: str) -> list[Prediction]:
@@ -75,3 +78,13 @@ def test_the_worst_of_each_row() -> None:
 def test_a_figure_of_the_whole_set_has_no_worst_row() -> None:
     rows = said("yes it is not so", "yes it is")
     assert robustness._by_row(rows, bleu.score(rows, bleu.Config())) == {}
+
+
+def test_neither_has_one_where_all_rows_are_right() -> None:
+    """Where each row's own BLEU or F1 is 100, their mean is the figure by chance."""
+    rows = said("yes it is so", "yes it is so")
+    assert robustness._by_row(rows, bleu.score(rows, bleu.Config())) == {}
+    labels = [replace(row, text="yes", references=("yes",)) for row in rows]
+    found = classification.score(labels, classification.Config())
+    assert robustness._by_row(labels, found) == {}
+    assert set(robustness._by_row(rows, exact_match.score(rows, exact_match.Config())))

@@ -166,3 +166,46 @@ def test_a_damaged_stage_is_not_taken(tmp_path: Path) -> None:
     (finished(first, "same") / "rows" / "train.arrow").write_text("tokenz")
     assert borrow(second, "format", "same") is None
     assert not second.stage("format").exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "circle/a"])
+def test_a_runs_folder_that_can_t_be(name: str, tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(RunError, match="can't be a folder of runs"):
+        directory.create(tmp_path / name, "recipe")
+
+
+@pytest.mark.parametrize("below", ["train", "train/checkpoints", "evaluations"])
+def test_a_link_out_of_a_run_is_refused(below: str, tmp_path: Path) -> None:
+    (tmp_path / "run/train").mkdir(parents=True)
+    (tmp_path / "run/format").mkdir()
+    (tmp_path / "run/inside").symlink_to(tmp_path / "run/format")
+    directory.refuse_links(tmp_path / "run")
+    link = tmp_path / "run" / below
+    if link.is_dir():
+        link.rmdir()
+    link.symlink_to(tmp_path)
+    with pytest.raises(RunError, match="leads out of the run"):
+        directory.refuse_links(tmp_path / "run")
+
+
+def test_the_holder_s_name_is_not_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/lock.json").symlink_to(tmp_path / "precious")
+    with locked(tmp_path / "run"):
+        assert json.loads((tmp_path / "run/lock.json").read_text())["pid"] == os.getpid()
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_what_killed_processes_left_beside_a_folder_goes(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    gone, alive = child.pid, os.getpid()
+    for name in (f"{gone}-m", f"{alive}-m", f"{gone}-old-m", f"{gone}-other"):
+        (tmp_path / f"{atomic.TEMPORARY}{name}").mkdir()
+    (tmp_path / f"{atomic.TEMPORARY}{gone}-m" / "file").write_text("half")
+    atomic.clear_stale(tmp_path / "m")
+    left = {p.name.removeprefix(atomic.TEMPORARY) for p in tmp_path.iterdir()}
+    assert left == {f"{alive}-m", f"{gone}-old-m", f"{gone}-other"}
+    atomic.clear_stale(tmp_path / "none" / "m")

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from ftune.cli.runs import runs_app
 from ftune.errors import RunError
 from ftune.report.gather import gather
+from ftune.report.html.tradeoff_page import scatter, tradeoff_page
 from ftune.report.tradeoffs import tradeoffs
 
 
@@ -74,10 +75,16 @@ def test_what_makes_figures_unlike_is_said(runs: Path) -> None:
     other = {**score("bleu", 1.0, 60.0), "signature": "bleu|version:2"}
     fake_run(runs, "other", state="failed", scores=[other], error="x")
     folders = [runs / name / "001" for name in ("small", "blind", "other")]
-    notes = " | ".join(tradeoffs([gather(folder) for folder in folders]).notes)
+    found = tradeoffs([gather(folder) for folder in folders])
+    notes = " | ".join(found.notes)
     assert "other/001 is failed" in notes
     assert "blind/001: no bleu, so on no front" in notes
-    assert "bleu has other signatures" in notes
+    assert "bleu has other signatures" in notes and "so no run is called the best" in notes
+    assert not any(found.fronts.values())
+    page = tradeoff_page(found)
+    assert 'class="best"' not in page and "Orange: no other run" not in page
+    axes = {axis.label: axis.better for axis in scatter(found).axes}
+    assert axes["bleu"] == "" and axes["trainable"] == "low"
 
 
 def test_a_lower_figure_is_better_where_the_metric_says_so(tmp_path: Path) -> None:

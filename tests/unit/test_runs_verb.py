@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,13 @@ def test_list_is_newest_first(runs: Path) -> None:
     assert names == ["alpha/002", "gamma/001", "beta/001", "alpha/001"]
     assert "bleu 2.12 -> 64.50, perplexity 41.00 -> 3.50" in lines[2]
     assert "em 0.5000" in lines[4]
+
+
+def test_copied_and_moved_runs_are_called_as_they_are_found(runs: Path) -> None:
+    shutil.copytree(runs / "alpha" / "001", runs / "beta" / "002")
+    (runs / "gamma").rename(runs / "delta")
+    names = {line.split()[0] for line in call("list", runs).splitlines()[2:]}
+    assert names == {"alpha/001", "alpha/002", "beta/001", "beta/002", "delta/001"}
 
 
 def test_list_of_one_recipe_and_of_nothing(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@
       return `${+(value / 1000 ** power).toPrecision(3)} ${["B", "kB", "MB", "GB", "TB"][power]}`;
     }
     const size = Math.abs(value);
-    if (size && size < 1e-3) return value.toExponential(2);
+    if (size && (size < 1e-3 || size >= 1e9)) return value.toExponential(2);
     return size >= 1000 ? Math.round(value).toLocaleString("en") : String(+value.toPrecision(4));
   };
 
@@ -57,7 +57,7 @@
       scales: { x: { time: false, ...(steps.length === 1 && { range: [steps[0] - 1, steps[0] + 1] }) } },
       cursor: { sync: { key: "steps", scales: ["x", null] }, drag: { x: true, y: false } },
       series: [{ label: "step", value: (_, value) => short(value) }, ...lines],
-      axes: [axis, { ...axis, size: 62, values: (_, all) => all.map((v) => short(v, chart.unit)) }],
+      axes: [{ ...axis, incrs: [1, 2, 5].flatMap((n) => [...Array(10).keys()].map((e) => n * 10 ** e)).sort((a, b) => a - b) }, { ...axis, size: 62, values: (_, all) => all.map((v) => short(v, chart.unit)) }],
     }, [steps, ...columns], box);
     charts.push(plot);
   };

@@ -152,6 +152,11 @@ def _show(screen: Screen, plain: dict[str, Any]) -> None:
         )
         for one in plain["rows"][name][:SHOWN]:
             text = " ".join(one["text"].split())[:80]
-            screen.say(f"  {one['source']}:{one['row']}: {one['share']:.0%} {text}")
+            how = "whole:" if one["equal"] else "question:" if one["same_question"] else ""
+            screen.say(f"  {one['source']}:{one['row']}: {how or _percent(one)} {text}")
         if len(plain["rows"][name]) > SHOWN:
             screen.say(f"  and {len(plain['rows'][name]) - SHOWN:,} more (--json lists all)")
+
+
+def _percent(one: dict[str, Any]) -> str:
+    return f"{one['share']:.0%} of its words:"

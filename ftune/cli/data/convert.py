@@ -47,7 +47,7 @@ def convert(
                     files.add("out", converted(example, to))
                 except DataError as error:
                     count.add_bad(row, str(error))
-        need_some(data, files.counts["out"], count)
+        need_some(data, files.counts["out"], count, "written so")
     tell_bad(screen, count, "can't be written so and are left out")
     written = files.counts["out"]
     screen.answer({"rows": count.rows, "bad": count.bad, "written": written, "out": str(out)})

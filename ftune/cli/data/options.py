@@ -65,8 +65,8 @@ def tell_bad(screen: Screen, count: Count, what: str) -> None:
             screen.warn(f"  {line}")
 
 
-def need_some(path: str, used: int, count: Count) -> None:
-    """Raises DataError if no row could be used."""
+def need_some(path: str, used: int, count: Count, what: str = "read") -> None:
+    """Raises DataError if no row could be used; ``what`` is what could not be done with them."""
     if not used:
         why = f"; the first: {count.named[0]}" if count.named else ""
-        raise DataError(f"{path}: none of its {count.rows} rows can be read{why}")
+        raise DataError(f"{path}: none of its {count.rows} rows can be {what}{why}")

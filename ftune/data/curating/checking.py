@@ -19,7 +19,8 @@ from ftune.data.curating.table import answer, key, question
 from ftune.types import Example
 
 WORDS = 13
-FEW = 64  # different answers up to which they are taken for labels
+FEW = 64  # different answers up to which they are taken for labels,
+OFTEN = 1.5  # if each is given so often in the mean
 
 
 @dataclass
@@ -56,7 +57,8 @@ class Answers:
             "different_answers": len(self.times),
             "repeated_answers": repeated,
         }
-        if len(self.times) <= FEW and repeated:
+        given = self.times.total()
+        if len(self.times) <= FEW and repeated and given >= OFTEN * len(self.times):
             found["labels"] = {self.words[mark]: times for mark, times in self.times.most_common()}
         return found
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ftune.data.labels import index
@@ -31,11 +32,21 @@ def labels(example: Labelled, config: Any) -> Iterable[str]:
 
 def reference(example: Labelled, config: Any) -> tuple[str, ...]:
     """What is right to say: the label, or all labels in order."""
-    return (", ".join(sorted(labels(example, config))),)
+    return (", ".join(right(example, config)),)
+
+
+def right(example: Labelled, config: Any) -> tuple[str, ...]:
+    """The labels themselves, which an answer is compared with."""
+    return tuple(sorted(set(labels(example, config))))
 
 
 def asked(example: Labelled, wholes: Wholes, config: Any) -> None:
     """An answer needs to know nothing more of the row."""
+
+
+def reworded(example: Labelled, change: Callable[[str], str]) -> Labelled:
+    """The row with its text changed, or both texts of a pair; the label stays."""
+    return replace(example, texts=tuple(map(change, example.texts)))
 
 
 def encode(

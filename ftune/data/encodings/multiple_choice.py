@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ftune.data.rules import Dropped
@@ -21,6 +22,11 @@ def reference(example: Labelled, config: Any) -> tuple[str, ...]:  # noqa: ARG00
     return (example.texts[1 + int(example.target)],)
 
 
+def right(example: Labelled, config: Any) -> tuple[str, ...]:
+    """The same, which an answer is compared with as a whole."""
+    return reference(example, config)
+
+
 def asked(
     example: Labelled,
     wholes: Wholes,  # noqa: ARG001
@@ -28,6 +34,12 @@ def asked(
 ) -> tuple[str, ...]:
     """The choices."""
     return example.texts[1:]
+
+
+def reworded(example: Labelled, change: Callable[[str], str]) -> Labelled:
+    """The row with what stands before its choices changed; the choices stay."""
+    context, *choices = example.texts
+    return replace(example, texts=(change(context), *choices))
 
 
 def encode(

@@ -6,8 +6,8 @@ token. What is too long is not cut but falls into more windows, whatever ``data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ftune.data.rules import Dropped
@@ -74,6 +74,12 @@ def asked(
     """The context, and for each window which characters of it the tokens are."""
     parts = windows(example, wholes, config.doc_stride)
     return example.texts[1], [part.characters for part in parts]
+
+
+def reworded(example: Labelled, change: Callable[[str], str]) -> Labelled:
+    """The row with its question changed; the context stays, since answers are places in it."""
+    question, context = example.texts
+    return replace(example, texts=(change(question), context))
 
 
 def encode(

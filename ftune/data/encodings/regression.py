@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ftune.data.encodings.classification import of_texts
+from ftune.data.encodings.classification import reworded as reworded
 from ftune.data.rules import Dropped
 from ftune.data.wholes import Wholes
 from ftune.errors import DataError

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ftune.data.labels import index
@@ -24,9 +25,20 @@ def reference(example: Labelled, config: Any) -> tuple[str, ...]:  # noqa: ARG00
     return (" ".join(example.target),)
 
 
-def asked(example: Labelled, wholes: Wholes, config: Any) -> int:  # noqa: ARG001
-    """How many words there are; those that were cut off get the last tag that there is none."""
-    return len(example.texts)
+def asked(example: Labelled, wholes: Wholes, config: Any) -> tuple[int, tuple[int, ...]]:  # noqa: ARG001
+    """How many words there are, and which of them have a token.
+
+    The others were cut off, or are characters that the tokenizer leaves out (a soft hyphen).
+    """
+    fitted = wholes.fitted(wholes.split([list(example.texts)], words=True)[0])
+    assert not isinstance(fitted, Dropped)
+    words = (word for word in fitted[0].word_ids if word is not None)
+    return len(example.texts), tuple(dict.fromkeys(words))
+
+
+def reworded(example: Labelled, change: Callable[[str], str]) -> Labelled:
+    """The row with each word changed by itself; it has as many as before, and its tags stay."""
+    return replace(example, texts=tuple(map(change, example.texts)))
 
 
 def encode(

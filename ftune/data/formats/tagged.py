@@ -46,8 +46,10 @@ def example(row: Mapping[str, Any], config: Config) -> Labelled:
 def _tag(tag: Any, at: int, config: Config) -> str:
     if isinstance(tag, bool) or not isinstance(tag, str | int) or tag == "":
         raise DataError(f"{config.tags!r}: tag {at} is {tag!r} and must be text or a number")
+    if isinstance(tag, str) and len(tag.split()) != 1:
+        raise DataError(f"{config.tags!r}: tag {at} is {tag!r} and must be one word")
     if not config.names or isinstance(tag, str):
-        return str(tag)
+        return str(tag).strip()
     if not 0 <= tag < len(config.names):
         raise DataError(
             f"{config.tags!r}: tag {at} is {tag}, and names has {len(config.names)} names, from 0 "

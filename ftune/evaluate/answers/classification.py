@@ -17,14 +17,11 @@ def said(
 ) -> list[Said]:
     """For each row of ``logits`` (rows, labels) what is said, with the labels' probabilities."""
     if config.multi_label:
-        found = logits.sigmoid().tolist()
-        return [
-            Said(
-                ", ".join(sorted(n for n, p in zip(labels, row, strict=True) if p > 0.5)),
-                tuple(row),
-            )
-            for row in found
-        ]
+        found = []
+        for row in logits.sigmoid().tolist():
+            likely = tuple(sorted(n for n, p in zip(labels, row, strict=True) if p > 0.5))
+            found.append(Said(", ".join(likely), tuple(row), likely))
+        return found
     best = logits.argmax(-1).tolist()
     rows = logits.softmax(-1).tolist()
-    return [Said(labels[at], tuple(row)) for at, row in zip(best, rows, strict=True)]
+    return [Said(labels[at], tuple(row), (labels[at],)) for at, row in zip(best, rows, strict=True)]

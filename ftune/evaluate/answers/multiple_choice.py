@@ -16,7 +16,8 @@ def said(
     asked: Sequence[Sequence[str]],
 ) -> list[Said]:
     """For each row of ``logits`` (a list, each of the row's choices) the best, and all shares."""
-    return [
-        Said(choices[int(one.argmax())], tuple(one.softmax(-1).tolist()))
-        for one, choices in zip(logits, asked, strict=True)
-    ]
+    found = []
+    for one, choices in zip(logits, asked, strict=True):
+        best = choices[int(one.argmax())]
+        found.append(Said(best, tuple(one.softmax(-1).tolist()), (best,)))
+    return found

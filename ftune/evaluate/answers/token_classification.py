@@ -7,7 +7,7 @@ from typing import Any
 
 from ftune.evaluate.labelling import Said
 
-OUTSIDE = "O"  # of words that were cut off
+OUTSIDE = "O"  # of words without a token
 
 
 def said(
@@ -15,16 +15,19 @@ def said(
     batch: Any,
     labels: Sequence[str],
     config: Any,  # noqa: ARG001
-    asked: Sequence[int],
+    asked: Sequence[tuple[int, Sequence[int]]],
 ) -> list[Said]:
     """For each row of ``logits`` (rows, length, tags) its tags with blanks between, one a word.
 
-    Words that were cut off get O.
+    ``asked`` says for each row how many words it has, and which of them have tokens. Words that
+    have none (they were cut off, or the tokenizer leaves them out) get O.
     """
     best = logits.argmax(-1)
     found = []
-    for row, count in enumerate(asked):
+    for row, (count, words) in enumerate(asked):
         places = (batch.targets[row] != -100).nonzero().flatten()
-        tags = [labels[at] for at in best[row][places.to(best.device)].tolist()]
-        found.append(Said(" ".join(tags + [OUTSIDE] * (count - len(tags)))))
+        tags = [OUTSIDE] * count
+        for word, at in zip(words, best[row][places.to(best.device)].tolist(), strict=True):
+            tags[word] = labels[at]
+        found.append(Said(" ".join(tags)))
     return found

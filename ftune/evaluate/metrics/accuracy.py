@@ -4,6 +4,9 @@ Unlike exact_match, which wants the whole answer to equal the reference, text be
 not count: "positive, because ..." names the label "positive". What an answer names is the longest
 of all labels it begins with, up to the end of a word: "not entailed" is not "not". A row that says
 which answers there are (those of a prompt template) is asked for these alone.
+
+Where a model has a head that says labels, these are compared as they are; of several labels a row
+all have to be right.
 """
 
 from __future__ import annotations
@@ -13,12 +16,18 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from ftune import __version__
+from ftune.evaluate import exactly
 from ftune.evaluate.normalizing import Normalization, extract, normalize
 from ftune.evaluate.references import need_references
 from ftune.evaluate.rowwise import mean
 from ftune.types import Metric, Prediction
 
 NEEDS = "text"
+NOT_FOR = {
+    "token_classification": "seqeval",
+    "regression": "correlation",
+    "question_answering": "squad",
+}
 
 
 class Config(Normalization):
@@ -34,6 +43,8 @@ class Config(Normalization):
 def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:
     """Percent of rows with the right label, and percent of rows whose answer names no label.
 
+    The second is left out where a head says labels: it always says one.
+
     An answer without a label counts as wrong. Without surplus text and unknown answers the first
     figure equals scikit-learn's ``accuracy_score``.
 
@@ -41,6 +52,8 @@ def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:
         DataError: there are no predictions, or a row has no reference.
     """
     need_references(predictions, "accuracy")
+    if (found := exactly.pairs(predictions)) is not None:
+        return [_of_labels(found)]
     rights = [{_plain(r, config) for r in p.references} for p in predictions]
     labels = {normalize(label, config) for label in config.labels}.union(*rights) - {""}
     ordered = sorted(labels, key=_longest)
@@ -62,6 +75,13 @@ def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:
             "accuracy_no_label", sum(unnamed) * percent, "%", signature, False, mean(unnamed, 100)
         ),
     ]
+
+
+def _of_labels(found: Sequence[exactly.Pair]) -> Metric:
+    """The share of rows with the right labels: scikit-learn's ``accuracy_score``."""
+    hits = [pair.said == pair.right for pair in found]
+    signature = f"match:labels|rows:{len(found)}|version:ftune-{__version__}"
+    return Metric("accuracy", 100 * sum(hits) / len(hits), "%", signature, rows=mean(hits, 100))
 
 
 def named_label(answer: str, labels: Sequence[str]) -> str | None:

@@ -14,9 +14,10 @@ from pydantic import Field
 
 from ftune import __version__
 from ftune.errors import DataError
+from ftune.evaluate.calibration import binned, error
 from ftune.evaluate.references import need_references
 from ftune.recipe.base import Section
-from ftune.types import Metric, Prediction, Rows
+from ftune.types import Metric, Prediction
 
 NEEDS = "text"
 OBJECTIVES = ("classification", "multiple_choice")
@@ -36,25 +37,14 @@ def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:
         DataError: there are no predictions, or one has no probabilities of labels that sum to 1.
     """
     need_references(predictions, "calibration")
-    values = []
+    pairs = []
     for one in predictions:
         if not one.scores or not math.isclose(math.fsum(one.scores), 1, abs_tol=1e-3):
             raise DataError(
                 f"{one.source}:{one.row}: calibration needs a probability for each label, one of "
                 "which is right; it is for classification with one label, and multiple choice"
             )
-        sure = max(one.scores)
-        row = [0.0] * (config.bins + 1)
-        row[min(config.bins - 1, max(0, math.ceil(sure * config.bins) - 1))] = sure - float(
-            one.text in one.references
-        )
-        values.append((*row[:-1], 1.0))
-    sums = [math.fsum(column) for column in zip(*values, strict=True)]
+        pairs.append((max(one.scores), one.text in one.references))
+    rows = binned(pairs, config.bins)
     signature = f"bins:{config.bins}|rows:{len(predictions)}|version:ftune-{__version__}"
-    rows = Rows(values, _error)
-    return [Metric("calibration_error", _error(sums), "", signature, False, rows)]
-
-
-def _error(sums: Sequence[float]) -> float:
-    *gaps, count = sums
-    return math.fsum(abs(gap) for gap in gaps) / count
+    return [Metric("calibration_error", error(rows), "", signature, False, rows)]

@@ -1,25 +1,30 @@
 """Precision, recall, F1 and Matthews' correlation of the labels that answers begin with.
 
 Labels are found as accuracy finds them. The figures are those of scikit-learn's
-``precision_recall_fscore_support`` (``zero_division=0``) and ``matthews_corrcoef``.
+``precision_recall_fscore_support`` (``zero_division=0``) and ``matthews_corrcoef``, which is not
+defined for several labels a row.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Literal
 
 from pydantic import Field
 
 from ftune import __version__
 from ftune.errors import DataError
+from ftune.evaluate import exactly
+from ftune.evaluate.metrics import accuracy
 from ftune.evaluate.metrics.accuracy import named_label
 from ftune.evaluate.normalizing import Normalization, extract, normalize
 from ftune.evaluate.references import need_references
 from ftune.types import Metric, Prediction, Rows
 
 NEEDS = "text"
+NOT_FOR = {**accuracy.NOT_FOR, "multiple_choice": "accuracy"}
 MOST = 200  # labels; more are no labels but answers
 
 
@@ -45,29 +50,49 @@ def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:
         DataError: there are no predictions, a row has no label, or there are too many labels.
     """
     need_references(predictions, "classification")
+    if (found := exactly.pairs(predictions)) is not None:
+        labels = sorted({label for pair in found for label in pair.said | pair.right})
+        _check_number(labels)
+        rows = [_row(pair.said, pair.right, labels) for pair in found]
+        # What is said is no part of it: the base says other labels, and is to be compared.
+        true = len(frozenset().union(*(pair.right for pair in found)))
+        single = not predictions[0].multi_label
+        return _figures(rows, config, f"match:labels|labels:{true}", single)
     rights = [_rights(p, config) for p in predictions]
     given = {normalize(label, config) for label in config.labels}
     labels = sorted(given.union(*rights) - {""})
+    _check_number(labels)
+    longest = sorted(labels, key=lambda label: (-len(label), label))
+    rows = []
+    for prediction, right in zip(predictions, rights, strict=True):
+        named = named_label(_plain(prediction.text, config), longest)
+        rows.append(_row({named} - {None}, {named if named in right else right[0]}, labels))
+    shared = f"match:label-at-start|labels:{len(labels)}|{config.described()}"
+    return _figures(rows, config, shared, single=True)
+
+
+def _check_number(labels: Sequence[str]) -> None:
     if len(labels) > MOST:
         raise DataError(
             f"data.test: classification finds {len(labels):,} labels in the references, and takes "
             f"at most {MOST}; give it answers that are labels, or use exact_match"
         )
-    longest = sorted(labels, key=lambda label: (-len(label), label))
-    values = []
-    for prediction, right in zip(predictions, rights, strict=True):
-        named = named_label(_plain(prediction.text, config), longest)
-        values.append(_row(named, named if named in right else right[0], labels))
+
+
+def _figures(
+    values: Sequence[Sequence[int]], config: Config, shared: str, single: bool
+) -> list[Metric]:
+    """All figures of what ``_row`` gives of each row; the correlation for one label a row only."""
     sums = [float(sum(column)) for column in zip(*values, strict=True)]
-    shared = f"match:label-at-start|labels:{len(labels)}|{config.described()}"
-    behind = f"{shared}|rows:{len(predictions)}|version:ftune-{__version__}"
+    behind = f"{shared}|rows:{len(values)}|version:ftune-{__version__}"
     found = []
     for place, name in enumerate(("precision", "recall", "f1")):
         combine = _averaged(config.average, place)
         signature = f"average:{config.average}|zero:0|{behind}"
         rows = Rows(values, combine)
         found.append(Metric(name, combine(sums), "%", signature, rows=rows))
-    found.append(Metric("mcc", _correlation(sums), "", behind, rows=Rows(values, _correlation)))
+    if single:
+        found.append(Metric("mcc", _correlation(sums), "", behind, rows=Rows(values, _correlation)))
     return found
 
 
@@ -86,11 +111,13 @@ def _rights(prediction: Prediction, config: Config) -> list[str]:
     return found
 
 
-def _row(named: str | None, right: str, labels: Sequence[str]) -> tuple[int, ...]:
+def _row(
+    named: AbstractSet[str | None], right: AbstractSet[str | None], labels: Sequence[str]
+) -> tuple[int, ...]:
     """Whether each label was said rightly, was said, and was right."""
-    hit = tuple(int(label == named == right) for label in labels)
-    said = tuple(int(label == named) for label in labels)
-    true = tuple(int(label == right) for label in labels)
+    hit = tuple(int(label in named and label in right) for label in labels)
+    said = tuple(int(label in named) for label in labels)
+    true = tuple(int(label in right) for label in labels)
     return (*hit, *said, *true)
 
 
@@ -111,9 +138,9 @@ def _averaged(average: str, place: int) -> Callable[[Sequence[float]], float]:
             # As scikit-learn does by default. A rare label is missing from many a resample, which
             # would otherwise count as 0 there.
             there = [a or b for a, b in zip(said, true, strict=True)]
-            return 100 * sum(each) / sum(map(bool, there))
+            return 100 * sum(each) / max(1, sum(map(bool, there)))
         weighted = sum(value * count for value, count in zip(each, true, strict=True))
-        return 100 * weighted / sum(true)
+        return 100 * weighted / max(1, sum(true))
 
     return combine
 

@@ -84,9 +84,6 @@ def _ranked(said: Sequence[float], right: Sequence[float]) -> Rows | None:
     total = len(said)
     if total > MOST:
         return None
-    values = np.zeros((total, 2 * total))
-    values[np.arange(total), np.arange(total)] = 1
-    values[np.arange(total), total + np.arange(total)] = said
     true = np.asarray(right)
 
     def combine(sums: Sequence[float]) -> float:
@@ -101,7 +98,35 @@ def _ranked(said: Sequence[float], right: Sequence[float]) -> Rows | None:
         spread = float((drawn * mine * mine).sum() * (drawn * theirs * theirs).sum())
         return float((drawn * mine * theirs).sum()) / math.sqrt(spread) if spread > 0 else 0.0
 
-    return Rows(values.tolist(), combine)
+    return Rows(_Places(said), combine)
+
+
+class _Places(Sequence[Sequence[float]]):
+    """A one in each row's place, and behind them its number in the same place of as many.
+
+    They are made when they are wanted: of 2,000 rows they are 64 MB.
+    """
+
+    def __init__(self, numbers: Sequence[float]) -> None:
+        self._numbers = tuple(numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, at: Any) -> Any:
+        many = len(self._numbers)
+        row = [0.0] * (2 * many)
+        row[at], row[many + at] = 1.0, self._numbers[at]
+        return row
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        import numpy as np
+
+        places = np.arange(len(self._numbers))
+        values = np.zeros((len(places), 2 * len(places)), dtype=dtype or np.float64)
+        values[places, places] = 1
+        values[places, len(places) + places] = self._numbers
+        return values
 
 
 def _weighted_ranks(numbers: Any, times: Any) -> Any:

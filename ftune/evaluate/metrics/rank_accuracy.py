@@ -50,14 +50,14 @@ def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:
     return [Metric("rank_accuracy", value, "%", signature, rows=mean(hits, 100))]
 
 
-def best(prediction: Prediction, config: Config) -> str:
-    """The likeliest answer of a row, without space around it."""
-    rows = of_row(prediction, config)
-    return min(rows, key=lambda one: _loss(one, config)).text.strip()
+def best(prediction: Prediction, config: Config, metric: str = "rank_accuracy") -> str:
+    """The likeliest answer of a row, without space around it; ``metric`` asks."""
+    rows = of_row(prediction, config, metric)
+    return min(rows, key=lambda one: loss(one, config)).text.strip()
 
 
-def of_row(prediction: Prediction, config: Config) -> list[Ranked]:
-    """The answers of a row with their likelihoods.
+def of_row(prediction: Prediction, config: Config, metric: str = "rank_accuracy") -> list[Ranked]:
+    """The answers of a row with their likelihoods; ``metric`` asks.
 
     Raises:
         DataError: it has none, or its right answer is not among them.
@@ -67,24 +67,25 @@ def of_row(prediction: Prediction, config: Config) -> list[Ranked]:
     place = f"{prediction.source}:{prediction.row}"
     if not found:
         raise DataError(
-            f"{place}: rank_accuracy needs the answers that there are, and the row names none; "
-            "list them: {rank_accuracy: {choices: [...]}}"
+            f"{place}: {metric} needs the answers that there are, and the row names none; "
+            f"list them: {{{metric}: {{choices: [...]}}}}"
         )
     if not {r.strip() for r in prediction.references} & {one.text.strip() for one in found}:
         raise DataError(
-            f"{place}: rank_accuracy: the right answer {prediction.references[0]!r} is none of the "
+            f"{place}: {metric}: the right answer {prediction.references[0]!r} is none of the "
             f"choices {', '.join(repr(one.text) for one in found)}; correct the row, or list all "
-            "answers in rank_accuracy's choices"
+            f"answers in {metric}'s choices"
         )
     return found
 
 
-def _loss(one: Ranked, config: Config) -> float:
-    loss = one.loss + (one.end_loss if config.end_mark else 0.0)
+def loss(one: Ranked, config: Config) -> float:
+    """The loss of an answer in nats, by the length that the options say."""
+    total = one.loss + (one.end_loss if config.end_mark else 0.0)
     lengths = {
         "none": 1,
         "characters": len(one.text.strip()),
         "bytes": len(one.text.strip().encode()),
         "tokens": one.tokens + (one.end_tokens if config.end_mark else 0),
     }
-    return loss / max(1, lengths[config.normalize])
+    return total / max(1, lengths[config.normalize])

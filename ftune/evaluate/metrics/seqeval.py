@@ -1,8 +1,9 @@
 """Precision, recall and F1 of entities: whole runs of words of one kind (CoNLL).
 
-Tags are B-kind, I-kind and O; an I- that follows another kind begins an entity, as in CoNLL's
-script and in seqeval's default mode, whose micro averages these figures are. Tags without B- and I-
-are kinds themselves.
+Tags are B-kind, I-kind and O, and E- and S- (or L- and U-) for an entity's last word and for its
+only one; an I- that follows another kind begins an entity, as in CoNLL's script and in seqeval's
+default mode, whose micro averages these figures are. A mark alone (B, I, O) is of the only kind
+there is; other tags without a mark are kinds themselves.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from ftune.types import Metric, Prediction, Rows
 NEEDS = "text"
 OBJECTIVES = ("token_classification",)
 OUTSIDE = "O"
+ONLY = ""  # the kind of entities where tags name none
+FIRST, LAST = frozenset("BSU"), frozenset("ESLU")  # marks of an entity's first and last word
+MARKS = FIRST | LAST | {"I"}
 
 Entity = tuple[str, int, int]  # kind, first word, last word
 
@@ -61,15 +65,25 @@ def score(predictions: Sequence[Prediction], config: Config) -> list[Metric]:  #
 def entities(tags: Sequence[str]) -> set[Entity]:
     """All runs of words that are one entity."""
     found: set[Entity] = set()
-    kind, start = OUTSIDE, 0
+    before, ended, start = OUTSIDE, False, 0
     for at, tag in enumerate([*tags, OUTSIDE]):
-        mark, _, name = tag.partition("-")
-        now = OUTSIDE if tag == OUTSIDE else (name or tag)
-        if now != kind or mark == "B":
-            if kind != OUTSIDE:
-                found.add((kind, start, at - 1))
-            kind, start = now, at
+        mark, kind = _read(tag)
+        if kind != before or mark in FIRST or ended:
+            if before != OUTSIDE:
+                found.add((before, start, at - 1))
+            start = at
+        before, ended = kind, mark in LAST
     return found
+
+
+def _read(tag: str) -> tuple[str, str]:
+    """A tag's mark, and its kind; the mark is empty where it has none."""
+    mark, _, kind = tag.partition("-")
+    if tag == OUTSIDE:
+        return "", OUTSIDE
+    if mark not in MARKS:
+        return "", kind or tag
+    return mark, kind or ONLY
 
 
 def _precision(sums: Sequence[float]) -> float:

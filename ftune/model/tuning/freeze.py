@@ -16,9 +16,11 @@ class Config(Section):
     """Which layers are trained."""
 
     last_layers: Annotated[int, Field(ge=0)] = 1
-    """So many of the last transformer layers."""
+    """So many of the last transformer layers, beside those that the other keys name; write 0 for
+    these alone."""
     layers: tuple[int, ...] = ()
-    """Layers by their numbers, from 0; -1 is the last one."""
+    """Layers by their numbers, from 0; -1 is the last one. An encoder's come before its decoder's.
+    """
     pattern: str = ""
     """A regular expression for names of parameters, such as ``.*(norm|lm_head).*``."""
 

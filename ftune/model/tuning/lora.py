@@ -68,7 +68,7 @@ def peft_config(model: Any, config: Config, tokenizer: Any) -> Any:
         check_targets(model, config.modules_to_save, "tune.modules_to_save")
     for key in ("rank_pattern", "alpha_pattern"):
         for pattern in getattr(config, key) or ():
-            check_targets(model, rf"(.*\.)?({pattern})", f"tune.{key}")
+            check_targets(model, rf"(.*\.)?({pattern})", f"tune.{key}", shown=pattern)
     return LoraConfig(
         r=config.r,
         lora_alpha=config.lora_alpha,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ftune.report import numbers
 from ftune.report.forgetting import kept
 from ftune.report.gather import Gathered
-from ftune.report.html.pieces import section, table, words
+from ftune.report.html.pieces import folded, section, table, words
 from ftune.report.scores import Interval, Score
 from ftune.report.tolerant import mapping, number
 from ftune.report.verdict import LEVEL
@@ -25,14 +25,22 @@ def before_and_after(run: Gathered) -> str:
     if draws:
         note += (
             f"Whiskers: 95% intervals by percentile bootstrap over rows, {draws:,} draws. p: "
-            f"paired approximate randomization; a difference counts as seen below {LEVEL}."
+            f"paired approximate randomization; a difference counts as seen below {LEVEL}. "
         )
+    if any(score.unit == "%" for score in run.scores):
+        note += "Bars of percentages are drawn on a scale to 100, others to the largest figure."
     if run.evaluation and all(score.base is None for score in run.scores):
         alone = [(row[0], row[1], row[3]) for row in map(_row, run.scores)]
         return section("metrics", "Figures", table(("metric", "", "figure"), alone, (2,)), note)
-    made = table(HEADS, [_row(score) for score in run.scores], right=(2, 3, 4, 5))
+    made = _table([score for score in run.scores if not score.perturbed])
+    if perturbed := [score for score in run.scores if score.perturbed]:
+        made += folded(f"Asked in perturbed words ({len(perturbed)})", _table(perturbed))
     lines = "".join(f'<p class="parting">{words(line)}</p>' for line in kept(run))
     return section("metrics", "Before and after", made + lines, note)
+
+
+def _table(scores: list[Score]) -> str:
+    return table(HEADS, [_row(score) for score in scores], right=(2, 3, 4, 5))
 
 
 def _row(score: Score) -> tuple[str, ...]:
@@ -62,6 +70,8 @@ def _picture(score: Score) -> str:
     )
     shown = [(name, value, ends) for name, value, ends in pairs if value is not None]
     reach = [0.0, *(value for _, value, _ in shown), *(e for *_, ends in shown for e in ends or ())]
+    if score.unit == "%":
+        reach.append(100.0)  # else a few percent would look like all
     low, high = min(reach), max(reach)
     if not shown or high == low:
         return ""

@@ -8,12 +8,14 @@ from ftune.report import numbers
 from ftune.report.html.frame import SWITCH, document
 from ftune.report.html.pieces import Cell, section, sortable, words
 from ftune.report.html.scatter import SCRIPT, Axis, Dot, Kind, Scatter, better, pruned
+from ftune.report.naming import Frame, names
 from ftune.report.tradeoff_picture import UNITS, drawable, points
-from ftune.report.tradeoffs import COSTS, SPEEDS, Candidate, Tradeoffs
+from ftune.report.tradeoffs import COSTS, SPEEDS, Candidate, Tradeoffs, unlike
 
 COLOURS = ("a", "b", "c", "good", "bad", "quiet")  # of curves, by turns
 POINTS = 1000  # of one curve
 WIDTH, HEIGHT, LEFT, BELOW = 440, 260, 58, 34
+FRAME = Frame(width=WIDTH - LEFT, height=HEIGHT - BELOW, letter=6.4, line=13.0)
 
 
 def tradeoff_page(found: Tradeoffs) -> str:
@@ -22,7 +24,7 @@ def tradeoff_page(found: Tradeoffs) -> str:
     notes = "".join(f"<li>{words(note)}</li>" for note in found.notes)
     charts = _charts(found.candidates)
     title = f"{len(found.candidates)} runs compared"
-    picture = scatter(found)
+    picture, best = scatter(found), any(found.fronts.values())
     parts = [
         f'<header><div class="bar"><h1>{title}</h1>{SWITCH}</div></header>',
         section("notes", "Notes", f'<ul class="warnings">{notes}</ul>' if notes else ""),
@@ -31,8 +33,8 @@ def tradeoff_page(found: Tradeoffs) -> str:
             "pareto",
             "Trade-offs",
             f'<div class="panels">{panels}</div>' if panels else "",
-            "Orange: no other run is cheaper and as good, or better and as cheap. Lines: 95% "
-            "intervals.",
+            ("Orange: no other run is cheaper and as good, or better and as cheap. " * best)
+            + "Lines: 95% intervals.",
         ),
         picture.section(),
         section("curves", "Curves", '<div id="charts"></div>' if charts else ""),
@@ -100,7 +102,8 @@ def scatter(found: Tradeoffs) -> Scatter:
     first = len(axes)
     directions = {s.name: s.higher_is_better for one in found.candidates for s in one.run.scores}
     for name in names:
-        axes.append(Axis(name, "number", better(directions[name])))
+        alike = not unlike(found.candidates, name)  # else none is better than another
+        axes.append(Axis(name, "number", better(directions[name]) if alike else ""))
     points = [_dot(one, names) for one in found.candidates]
     start = first + names.index(found.metric) if found.metric in names else 1
     return pruned(Scatter(tuple(axes), points, 0, start))
@@ -150,14 +153,17 @@ def _panel(found: Tradeoffs, cost: str) -> str:
         return 14 + (1 - share) * (HEIGHT - BELOW - 28)
 
     drawn = []
-    for (name, spent, figure, (low, high)), x in zip(listed, map(across, xs), strict=True):
-        kind = "best" if name in found.fronts[cost] else "other"
+    front = found.fronts[cost]
+    dots = [(one[0], x, down(one[2])) for one, x in zip(listed, map(across, xs), strict=True)]
+    written = _names(dots, front)
+    for (name, spent, figure, (low, high)), (_, x, _) in zip(listed, dots, strict=True):
+        kind = "best" if name in front else "other"
         amount = numbers.value(spent) if cost in UNITS else numbers.size(spent)
         drawn.append(
             f'<g class="{kind}"><path d="M{x:.1f} {down(low):.1f}V{down(high):.1f}"/>'
             f'<circle cx="{x:.1f}" cy="{down(figure):.1f}" r="5"><title>{words(name)}: '
             f"{words(amount)}, {numbers.value(figure)}</title></circle>"
-            f'<text x="{x + 9:.1f}" y="{down(figure) - 5:.1f}">{words(name)}</text></g>'
+            f"{written[name]}</g>"
         )
     ticks = "".join(
         f'<text class="quiet" x="{LEFT - 4}" y="{down(at) + 4:.1f}" text-anchor="end">'
@@ -180,3 +186,16 @@ def _panel(found: Tradeoffs, cost: str) -> str:
         f'H{WIDTH}"/>{ticks}{"".join(drawn)}<text class="quiet" x="{LEFT}" y="{HEIGHT - 4}">'
         f"{words(cost)}{unit}{scale}</text></svg></figure>"
     )
+
+
+def _names(dots: list[tuple[str, float, float]], front: tuple[str, ...]) -> dict[str, str]:
+    """The names beside their dots, those on the front first; empty where there is no room."""
+    ordered = sorted(dots, key=lambda dot: dot[0] not in front)
+    places = names([(name, x - LEFT, y) for name, x, y in ordered], FRAME)
+    written = dict.fromkeys([name for name, _, _ in ordered], "")
+    for (name, _, _), place in zip(ordered, places, strict=True):
+        if place is not None:
+            anchor = ' text-anchor="end"' if place.end else ""
+            at = f'x="{LEFT + place.x:.1f}" y="{place.y:.1f}"'
+            written[name] = f"<text {at}{anchor}>{words(place.text)}</text>"
+    return written

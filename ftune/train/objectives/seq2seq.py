@@ -33,12 +33,9 @@ def target_logits(model: Any, batch: Batch) -> tuple[Any, Any]:
 
 
 def _said(model: Any, batch: Batch, answers: Any) -> Any:
-    import torch
-
     from ftune.train.labelled import NONE, wide
 
-    inner = model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
-    config = inner.config
+    config = getattr(model, "module", model).config  # a wrapper may have another of its own
     before = answers.roll(1, dims=1)
     before[:, 0] = config.decoder_start_token_id
     before = before.masked_fill(before == NONE, config.pad_token_id)

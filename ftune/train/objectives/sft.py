@@ -124,9 +124,7 @@ def _paths(model: Any) -> Any:
 
 def _inner(model: Any) -> Any:
     """Without the wrapper that several processes put around a model."""
-    import torch
-
-    return model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
+    return getattr(model, "module", model)
 
 
 @contextmanager
