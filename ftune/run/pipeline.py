@@ -51,12 +51,27 @@ def run_stages(
         stop_between(around.stop, stage.name)
         folder = around.run.stage(stage.name)
         if not _is_done(stage, folder, prints[stage.name], around):
+            _foresee(stages, stage.name, recipe, around, prints)
             own: set[str] = set()
             view = View(recipe, "", stage.reads, own)
             _run(stage, Context(folder, view, prints[stage.name], around), own)
         reports[stage.name] = atomic.read_json(folder / "report.json")
         reads.update(reports[stage.name].get("reads", stage.reads))
     return reports
+
+
+def _foresee(
+    stages: Sequence[Stage],
+    name: str,
+    recipe: Recipe,
+    around: Surroundings,
+    prints: Mapping[str, str],
+) -> None:
+    """What is found now is not found after the stage ``name``, which may take hours."""
+    for later in stages:
+        if later.foresee is not None and later.needs[-1:] == (name,):
+            folder, view = around.run.stage(later.name), View(recipe, "", later.reads, set())
+            later.foresee(Context(folder, view, prints[later.name], around))
 
 
 def stop_between(stop: StopFlag, what: str) -> None:

@@ -65,3 +65,5 @@ class Stage:
     covered: tuple[str, ...] = ()
     # Whether a finished one of another run may stand in, where its fingerprint is the same.
     borrowed: bool = False
+    # Raises what would fail in it; called before the last stage that it needs is run.
+    foresee: Callable[[Context], None] | None = None

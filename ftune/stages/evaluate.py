@@ -69,6 +69,16 @@ def _identity(recipe: View, place: Place) -> dict[str, object]:
     return {**rows, **retained.identity(recipe, place), **suites.identity(recipe, place)}
 
 
+def _foresee(context: Context) -> None:
+    """Rows that can't be asked, or none, are told before the training that they are for."""
+    from ftune.model.loading import load_tokenizer
+
+    recipe, place = context.recipe, context.around.place
+    if recipe.evaluate.metrics or recipe.evaluate.retain:
+        tokenizer = load_tokenizer(recipe.model, place.allow_remote_code)
+        prepare(recipe, "test", tokenizer, place, tasks.told_in(context.folder_of("format")))
+
+
 def _run(context: Context) -> Report:
     recipe, around = context.recipe, context.around
     section = recipe.evaluate
@@ -229,4 +239,5 @@ EVALUATE = Stage(
     writes=("report.json",),
     identity=_identity,
     run=_run,
+    foresee=_foresee,
 )
