@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import Any
 from ftune import environment
 from ftune.errors import RunError
 from ftune.launch.job import Job, here, quoted
-from ftune.run.signals import CODES
+from ftune.run.signals import handled
 
 LOOK = 0.1  # seconds between two looks
 PATIENCE = 30.0  # beyond the time in which a host must notice that another is lost
@@ -85,13 +84,8 @@ def _signals_to(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
             elif child.stdin is not None and not child.stdin.closed:
                 child.stdin.close()
 
-    wanted = [s for s in CODES if signal.getsignal(s) is not signal.SIG_IGN]
-    before = {s: signal.signal(s, hand_on) for s in wanted}
-    try:
+    with handled(hand_on):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _result(job: Job, codes: Sequence[int | None]) -> int:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from ftune.run.signals import CODES
+from ftune.run.signals import CODES, handled
 
 MOST = 65_536  # bytes of an answer: what a pipe holds unread
 
@@ -41,13 +41,8 @@ class Asked:
 def handing_on() -> Iterator[Asked]:
     """Signals that ask to stop go to the child that is at work; what is ignored stays ignored."""
     asked = Asked()
-    wanted = [s for s in CODES if signal.getsignal(s) is not signal.SIG_IGN]
-    before = {s: signal.signal(s, asked.on_signal) for s in wanted}
-    try:
+    with handled(asked.on_signal):
         yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from ftune import environment
 from ftune.errors import PeerLostError, RunError
-from ftune.run.signals import CODES
+from ftune.run.signals import CODES, handled
 
 HOST = "127.0.0.1"
 PATIENCE = 15.0  # seconds that the others have to end by themselves when one has failed
@@ -132,13 +132,8 @@ def _signals_to(watch: Watch) -> Iterator[None]:
             with contextlib.suppress(ProcessLookupError):
                 worker.process.send_signal(number)
 
-    wanted = [s for s in CODES if signal.getsignal(s) is not signal.SIG_IGN]
-    before = {s: signal.signal(s, hand_on) for s in wanted}
-    try:
+    with handled(hand_on):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _wait(watch: Watch) -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -80,15 +80,23 @@ def stop_flag(grace: float | None = None) -> Iterator[StopFlag]:
         flag.code = flag.code or code
 
     echoes = Echoes()
-    # What is ignored stays so: that is how nohup keeps a run alive.
+    with _watched(flag, grace), handled(on_signal):
+        yield flag
+
+
+@contextmanager
+def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Hands the signals that ask to stop to ``handler`` while inside.
+
+    What is ignored stays so: that is how nohup keeps a run alive.
+    """
     wanted = [s for s in CODES if signal.getsignal(s) is not signal.SIG_IGN]
-    before = {s: signal.signal(s, on_signal) for s in wanted}
-    with _watched(flag, grace):
-        try:
-            yield flag
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    before = {s: signal.signal(s, handler) for s in wanted}
+    try:
+        yield
+    finally:
+        for number, own in before.items():
+            signal.signal(number, own)
 
 
 @contextmanager

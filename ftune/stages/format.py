@@ -11,7 +11,7 @@ from ftune.recipe.view import View
 from ftune.run import atomic
 from ftune.run.pipeline import stop_between
 from ftune.run.stage import Context, Place, Stage
-from ftune.stages import labels, prompted, prompting, streaming, tasks
+from ftune.stages import prompted, prompting, streaming, tasks
 from ftune.stages.mixing import Mixed, mix, pool
 from ftune.stages.rendering import Rendering, rendering
 from ftune.stages.rows import identity_of, ledger_of, rows_of
@@ -72,8 +72,6 @@ def _run(context: Context) -> Report:
     shown = first_rows(TokenStore(context.folder / "train.arrow"), tokenizer)
     atomic.write_text(context.folder / "preview.md", markdown(shown))
     ledgers["train"].check(recipe.data.min_trained)
-    if task is not None:
-        labels.check_test(recipe, place, task)
     contract = {**made.contract(), **({"task": tasks.plain(task)} if task else {})}
     atomic.write_json(context.folder / prompting.NAME, contract, exact=True)
     warnings = (*made.warnings, *told, *seen.warnings(tokenizer), *mixed.warnings)

@@ -47,30 +47,6 @@ def task(recipe: View, place: Place) -> Task:
     return Task(kind, tuple(counts), tuple(counts.values()))
 
 
-def check_test(recipe: View, place: Place, task: Task) -> None:
-    """That the test rows have labels of the training rows, which else shows after the training.
-
-    Raises:
-        DataError: one has another, and the recipe says to stop at bad rows.
-    """
-    from ftune.data.labels import index
-
-    own = recipe.data.test
-    if not task.labels or isinstance(own, float) or recipe.data.on_bad_row != "error":
-        return  # a held-out share is of the sources that were read for the labels
-    encoding = ENCODINGS.load(recipe.train.objective.name)
-    ledger = ledger_of(recipe, "test")
-    for one in rows_of(recipe, "test", place, ledger):
-        try:
-            for label in encoding.labels(one.example, recipe.train.objective.config):
-                index(label, task.labels)
-        except DataError as error:
-            where = f"{ledger[one.source].source}:{one.row}"
-            raise DataError(
-                f"{where}: {error}; or set data.on_bad_row: skip to leave such rows out"
-            ) from error
-
-
 def _labels(recipe: View, place: Place, encoding: ModuleType) -> Iterator[str]:
     ledger = ledger_of(recipe, "train")
     for one in rows_of(recipe, "train", place, ledger):
