@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from ftune.train.objectives import sft
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
 
-from small_runs import load, make_home, make_model, one_thread, run_here
+from small_runs import StopAt, load, make_home, make_model, one_thread, run_here
 from small_tasks import make_encoder, make_seq2seq, write
 
 EVA = ("tune.init_lora_weights=eva", "tune.eva_batches=2")
@@ -154,26 +153,6 @@ def test_too_few_rows_are_refused_at_once(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_home(tmp_path_factory.mktemp("eva"))
-
-
-class StopAt:
-    """Asks a training to stop after a step."""
-
-    def __init__(self, stop: StopFlag) -> None:
-        self.stop, self.title = stop, ""
-
-    def say(self, line: str) -> None: ...
-
-    def warn(self, line: str) -> None: ...
-
-    @contextmanager
-    def meter(self, title: str, total: int | None, unit: str) -> Any:
-        self.title = title
-        yield self
-
-    def update(self, done: int, **figures: str) -> None:
-        if (self.title, done) == ("train", 2):
-            self.stop.code = 130
 
 
 def test_a_stopped_run_goes_on_with_its_choice(home: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from ftune.types import Prompt
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
 
-from small_runs import json_lines, load, make_home, make_model, one_thread, run_here
+from small_runs import StopAt, json_lines, load, make_home, make_model, one_thread, run_here
 from small_tasks import make_encoder, write
 
 TASKS = ("a", "b", "c")
@@ -208,26 +207,6 @@ def test_the_shared_prompt_and_a_text(folder: Path, tmp_path: Path) -> None:
         multitask.read(tmp_path / "nowhere")
     with pytest.raises(ModelError, match=r"tune\.tasks: name the tasks"):
         made(folder, tasks=())
-
-
-class StopAt:
-    """Asks a training to stop after a step."""
-
-    def __init__(self, stop: StopFlag) -> None:
-        self.stop, self.title = stop, ""
-
-    def say(self, line: str) -> None: ...
-
-    def warn(self, line: str) -> None: ...
-
-    @contextmanager
-    def meter(self, title: str, total: int | None, unit: str) -> Any:
-        self.title = title
-        yield self
-
-    def update(self, done: int, **figures: str) -> None:
-        if (self.title, done) == ("train", 2):
-            self.stop.code = 130
 
 
 def test_a_run_tells_tasks_apart_and_goes_on_bit_for_bit(home: Path, trained: Any) -> None:
