@@ -76,9 +76,9 @@ class Stops(Silent):
             self.job.stop.code = 143
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """A forked child can't use the threads of its parent."""
+    """A forked child can't use the threads of its parent, and waits for them for ever."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
