@@ -35,9 +35,13 @@ MARK = "_ftune_paths"  # the attribute of a model under which an objective finds
 
 @dataclass(frozen=True)
 class Paths:
-    """What was found out about a model, and how many of its modules go the fast way, by kind."""
+    """What was found out about a model, and how many of its modules go the fast way, by kind.
+
+    ``most_tokens``, padding included, are as many as are to go through it at once; 0: any.
+    """
 
     head: Head | None = None
+    most_tokens: int = 0
     needs_padding_mask: bool = True
     modules: dict[str, int] = field(default_factory=dict)
 
@@ -74,11 +78,17 @@ def quick(model: Any, compile_layers: bool = False) -> Iterator[Paths]:
             module.forward = forward  # type: ignore[method-assign]
             replaced.append(module)
             counts[kind] = counts.get(kind, 0) + 1
-        for module, forward in _again(model):
+        size = _bytes_a_token(model)
+        for module, forward in _again(model, size):
             module.forward = forward  # type: ignore[method-assign]
             replaced.append(module)
             counts["recompute"] = counts.get("recompute", 0) + 1
-        paths = Paths(_head(model, chosen), not trials.ignores_what_follows(model), counts)
+        paths = Paths(
+            head=_head(model, chosen),
+            most_tokens=max(1, int(recompute.KEPT_BYTES / size)) if size else 0,
+            needs_padding_mask=not trials.ignores_what_follows(model),
+            modules=counts,
+        )
         setattr(model, MARK, paths)
         yield paths
     finally:
@@ -138,14 +148,42 @@ def _encoders(
                 continue
             if forward := drawing.forward_of(module):
                 yield "dropout", module, forward
-    last = next(reversed(recompute.blocks(model)), None)
-    if last is None or "forward" in last.__dict__ or not trials.reads_the_first(model, last):
+    yield from _blocks(model, counts["attention"])
+
+
+def _blocks(model: Any, attentions: int) -> Iterator[tuple[str, torch.nn.Module, Callable[..., Any]]]:
+    """Batches without padding, and the last block for the first token alone."""
+    found = recompute.blocks(model)
+    stack = encoder.stack_of(found, model)
+    if stack is None or "forward" in stack.__dict__ or len(found) != attentions:
         return
-    if first := encoder.first_of(last):
-        if trials.same_logits(model, partial(setattr, last, "forward", first)):
+    if any("forward" in block.__dict__ for block in found):
+        return
+    line, last = encoder.Line(), found[-1]
+    forward = encoder.without_padding(stack, line)
+    with encoder.tried(line):
+        if not trials.same_logits(model, partial(setattr, stack, "forward", forward)):
+            del stack.forward
+            return
+    yield "no padding", stack, forward
+    first = encoder.first_of(last) if trials.reads_the_first(model, last) else None
+    if first is None:
+        return
+
+    def take() -> None:
+        last.forward, line.first = first, True  # type: ignore[method-assign, assignment]
+
+    def leave() -> None:
+        last.__dict__.pop("forward", None)
+        line.first = False
+
+    padded = trials.same_logits(model, take)
+    leave()
+    with encoder.tried(line):
+        if padded and trials.same_logits(model, take):
             yield "first token", last, first
         else:
-            del last.forward
+            leave()
 
 
 def _body(model: Any) -> Any:
@@ -154,19 +192,24 @@ def _body(model: Any) -> Any:
     return getattr(inner, inner.base_model_prefix, inner)
 
 
-def _again(model: Any) -> list[tuple[torch.nn.Module, Callable[..., Any]]]:
-    """Blocks that may be made again, and how; on a CPU only, whose memory is the machine's own."""
+def _bytes_a_token(model: Any) -> float:
+    """What a token leaves for the backward pass; 0 where it does not count, or is not known.
+
+    On a CPU only, whose memory is the machine's own.
+    """
+    if not all(p.device.type == "cpu" for p in model.parameters()):
+        return 0.0
+    allocation.kept()
+    return trials.bytes_kept(model)
+
+
+def _again(model: Any, size: float) -> list[tuple[torch.nn.Module, Callable[..., Any]]]:
+    """Blocks that may be made again, and how, where a token keeps ``size`` bytes."""
     found = [m for m in recompute.blocks(model) if "forward" not in m.__dict__]
-    on_cpu = all(p.device.type == "cpu" for p in model.parameters())
-    if on_cpu:
-        allocation.tight()
-    size = trials.bytes_kept(model) / len(found) if found and on_cpu else 0.0
-    if not size:
+    if not found or not size:
         return []
-    return [
-        (module, recompute.forward_of(module, at, len(found), size, recompute.bound(model)))
-        for at, module in enumerate(found)
-    ]
+    each = size / len(found)
+    return [(m, recompute.forward_of(m, at, len(found), each)) for at, m in enumerate(found)]
 
 
 def _same(

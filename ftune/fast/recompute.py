@@ -1,7 +1,8 @@
-"""Blocks that keep their input alone where a batch is long: the rest is made again, backward.
+"""Blocks that keep their input alone where a row is long: the rest is made again, backward.
 
 Chen et al. 2016, https://arxiv.org/abs/1604.06174, but only for as many blocks as a bound asks for.
 What is made again is made by the same code of the same numbers, so no gradient changes by a bit.
+Batches of several rows that would keep more are taken in parts first (``train.gradient``).
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
-KEPT_BYTES = 150_000_000  # that all blocks together may keep of a batch
-# Where there is no head over a vocabulary, which needs room beside it (docs/decisions/081).
-KEPT_BYTES_ENCODER = 300_000_000
+KEPT_BYTES = 100_000_000  # that all blocks together may keep for the backward pass
 
 
 def blocks(model: torch.nn.Module) -> list[torch.nn.Module]:
@@ -24,17 +23,12 @@ def blocks(model: torch.nn.Module) -> list[torch.nn.Module]:
     return [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
 
 
-def bound(model: Any) -> int:
-    """Bytes that the blocks of a model may keep."""
-    return KEPT_BYTES_ENCODER if model.get_output_embeddings() is None else KEPT_BYTES
-
-
 def forward_of(
-    module: Any, number: int, count: int, bytes_a_token: float, most: int
+    module: Any, number: int, count: int, bytes_a_token: float
 ) -> Callable[..., Any]:
     """A forward for block ``number`` of ``count``, each of so many bytes a token.
 
-    Kept are the last blocks, ``most`` bytes of them: backward, they are gone before the first ones
+    Kept are the last blocks, ``KEPT_BYTES`` of them: backward, they are gone before the first ones
     are made again. How many follows from the batch's shape alone, so a training that goes on after
     a stop does the same.
     """
@@ -49,7 +43,7 @@ def forward_of(
         if cached or done or not torch.is_grad_enabled() or not module.training:
             return own(*args, **options)
         tokens = first.shape[0] * first.shape[1]
-        if number >= count - int(most / (bytes_a_token * tokens)):
+        if number >= count - int(KEPT_BYTES / (bytes_a_token * tokens)):
             return own(*args, **options)
         return checkpoint(own, *args, use_reentrant=False, **options)
 

@@ -16,6 +16,7 @@ WHY_NOT = {
     "gated": "no SiLU gate that gave the same when it was tried",
     "attention": "no encoder's attention with dropout that gave the same when it was tried",
     "dropout": "no encoder, or torch draws as fast on this processor",
+    "no padding": "no encoder that gave the same without padding when it was tried",
     "first token": "no encoder of which behind the last block the first token alone is read",
     "recompute": "not on a CPU, or the model's layers can't be made again",
 }

@@ -164,13 +164,20 @@ def fields_read(model: Any, body: torch.nn.Module) -> dict[str, bool] | None:
 
 @torch.no_grad()
 def same_logits(model: Any, change: Callable[[], Any]) -> bool:
-    """Whether a change leaves the logits of two lines, one of them padded, as they are."""
+    """Whether a change leaves the logits of two lines, one of them padded, as they are.
+
+    Those of padding don't count, where each token has a line of logits.
+    """
     lines = _lines(model)
     mask = torch.ones_like(lines)
     mask[1, LENGTH - PADDED :] = 0
-    before = _run(model, lines, mask)
+    tried = [_run(model, lines, mask)]
     change()
-    after = _run(model, lines, mask)
+    tried.append(_run(model, lines, mask))
+    real = mask.bool()  # virtual tokens stand before it
+    before, after = (
+        x[:, -LENGTH:][real] if x is not None and x.dim() == 3 else x for x in tried
+    )
     return before is not None and after is not None and alike(after, before)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ftune.errors import RecipeError, RunError
+from ftune.fast.quick import paths_of
 from ftune.train import memory, randomness
 from ftune.train.engine import Engine
 from ftune.train.job import Job, Micro, Step
@@ -98,14 +99,14 @@ def summed(engine: Engine, job: Job, step: Step, number: int, halvings: int) -> 
 def _run(engine: Engine, job: Job, step: Step, halvings: int, alone: bool) -> Summed:
     """Forward and backward; ``alone``: no process waits for another in it."""
     model = engine.plain if alone else engine.model
-    micros = [part for m in step.micros[engine.process] for part in _parts(m, 2**halvings)]
+    halved = [part for m in step.micros[engine.process] for part in _parts(m, 2**halvings)]
     scale = engine.processes / max(1, step.targets)
     batches: list[Batch] = []
     losses: list[torch.Tensor] = []
-    for at, micro in enumerate(micros):
-        batch = to_device(job.collate(micro), engine.device)
-        waits = at + 1 < len(micros)  # gradients go between processes once, at the end
+    for batch, waits in _ahead(part for m in halved for part in _collated(engine, job, m)):
+        batch = to_device(batch, engine.device)
         by_hand = alone or engine.zero is not None
+        # Gradients go between processes once, at the end.
         with engine.accelerator.no_sync(model) if waits and not by_hand else nullcontext():
             result = job.objective.loss(model, batch, job.objective_config)
             whole = result.total * scale
@@ -115,6 +116,33 @@ def _run(engine: Engine, job: Job, step: Step, halvings: int, alone: bool) -> Su
         batches.append(batch)
         losses.append(result.total.detach())
     return Summed(batches, losses, halvings)
+
+
+def _collated(engine: Engine, job: Job, micro: Micro) -> Iterator[Batch]:
+    """The batch of a micro-batch, or of its parts where it would keep too much at once.
+
+    It follows from the batch's shape and the model alone, so a training that goes on after a stop
+    does the same. Processes that share a model's parameters have to go through it equally often.
+    """
+    batch = job.collate(micro)
+    most = paths_of(engine.plain).most_tokens
+    count, length = batch.input_ids.shape
+    free = engine.sharding is None and engine.zero is None
+    if not (most and free) or count * length <= most or job.settings.gradient_checkpointing:
+        yield batch
+        return
+    each = max(1, most // (length * (count // len(micro.lines))))
+    for part in _parts(micro, -(-len(micro.lines) // each)):
+        yield job.collate(part)
+
+
+def _ahead(batches: Iterator[Batch]) -> Iterator[tuple[Batch, bool]]:
+    """Each batch, and whether another one follows."""
+    at = next(batches)
+    for following in batches:
+        yield at, True
+        at = following
+    yield at, False
 
 
 def _average(engine: Engine) -> None:

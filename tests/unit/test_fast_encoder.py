@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 
-from ftune.fast import drawing, products, trials
+from ftune.fast import attention, drawing, products, trials
 from ftune.fast.quick import quick
 
 SIZES = {
@@ -69,7 +69,7 @@ def taken(model, ids, mask):
     torch.manual_seed(3)
     logits = model(input_ids=ids, attention_mask=mask).logits
     if logits.dim() == 3:
-        logits = logits[mask.bool()]
+        logits = logits[mask.bool()] if mask.dim() == 2 else logits.flatten(0, 1)
     loss = torch.nn.functional.cross_entropy(logits, torch.arange(len(logits)) % 3)
     loss.backward()
     return loss.detach(), {
@@ -98,31 +98,92 @@ def test_same_without_dropout(family, tuning):
             assert_same(plain, taken(model, *given))
 
 
+KEPT = torch.rand(64, generator=torch.Generator().manual_seed(2)) >= 0.1
+
+
 @pytest.fixture
-def torchs_draws(monkeypatch):
-    """The fast paths drop what torch's own dropout would."""
+def same_dropped(monkeypatch):
+    """Plain and fast alike drop what the place in the last dimension says, in any order of rows."""
 
-    def kept(shape, p):
-        return torch.nn.functional.dropout(torch.ones(shape), p) != 0
+    def dropout(x, p=0.5, training=True, inplace=False):
+        return x * KEPT[: x.shape[-1]] / (1.0 - p) if training and p else x
 
-    monkeypatch.setattr(drawing, "kept", kept)
+    monkeypatch.setattr(torch.nn.functional, "dropout", dropout)
+    monkeypatch.setattr(drawing, "kept", lambda shape, p: KEPT[: shape[-1]].expand(shape).clone())
     monkeypatch.setattr(drawing, "share_of", lambda p: 1.0 - p)
     monkeypatch.setattr(products, "slow_dropout", lambda: True)
 
 
-@pytest.mark.usefixtures("torchs_draws")
+@pytest.mark.usefixtures("same_dropped")
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_same_with_dropout_where_the_same_is_dropped(family, tuning):
-    """Of every token something is read, so nothing is left out of the last block."""
-    model = made(family, "TokenClassification", tuning=tuning)
+@pytest.mark.parametrize(
+    ("head", "first"), [("TokenClassification", False), ("SequenceClassification", True)]
+)
+def test_same_with_dropout_where_the_same_is_dropped(family, tuning, head, first):
+    """torch's own attention with dropout is one of C++: the plain side takes the eager one."""
+    plain = made(family, head, tuning=tuning, attn_implementation="eager")
+    fast = made(family, head, tuning=tuning)
     ids, mask = lines()
-    for given in ((ids, mask), (ids, torch.ones_like(mask))):
-        plain = taken(model, *given)
-        with quick(model) as paths:
-            assert {"attention", "dropout"} <= paths.modules.keys()
-            assert "first token" not in paths.modules
-            assert_same(plain, taken(model, *given))
+    with quick(fast) as paths:
+        assert {"attention", "dropout", "no padding"} <= paths.modules.keys()
+        assert ("first token" in paths.modules) == first
+        for given in ((ids, mask), (ids, torch.ones_like(mask))):
+            assert_same(taken(plain, *given), taken(fast, *given))
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+@pytest.mark.parametrize("most", [1, 100, 1 << 18])
+def test_rows_in_any_tiles_give_the_same(monkeypatch, tuning, most):
+    monkeypatch.setattr(attention, "ELEMENTS", most)
+    model = made("Bert", "TokenClassification", tuning=tuning, **NO_DROPOUT)
+    plain = taken(model, *lines())
+    with quick(model):
+        assert_same(plain, taken(model, *lines()))
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_other_kinds_of_numbers_are_torchs_own_to_attend(first):
+    head = "SequenceClassification" if first else "TokenClassification"
+    model = made("Bert", head, **NO_DROPOUT).double()
+    plain = taken(model, *lines())
+    with quick(model) as paths:
+        assert "no padding" in paths.modules and ("first token" in paths.modules) == first
+        assert_same(plain, taken(model, *lines()))
+
+
+def test_padding_goes_through_no_block():
+    model, (ids, mask) = made("Bert", "TokenClassification", **NO_DROPOUT), lines()
+    seen = []
+    for block in model.get_base_model().bert.encoder.layer:
+        block.intermediate.register_forward_hook(lambda _, __, out: seen.append(out.shape[:2]))
+    with quick(model):
+        seen.clear()
+        model(input_ids=ids, attention_mask=mask)
+        model.eval()
+        model(input_ids=ids, attention_mask=mask)
+    assert seen == [(1, 24), (1, 24), (4, 11), (4, 11)]
+
+
+@pytest.mark.parametrize("hidden", ["left", "row"])
+def test_a_batch_of_another_shape_goes_the_modules_own_way(hidden):
+    """Padding on the left, and a mask over pairs of tokens."""
+    model, (ids, mask) = made("Bert", "TokenClassification", **NO_DROPOUT), lines()
+    if hidden == "left":
+        ids, mask = ids.flip(1), mask.flip(1)
+    else:
+        mask = torch.ones(4, 1, 11, 11, dtype=torch.bool).tril()
+    plain = taken(model, ids, mask)
+    with quick(model) as paths:
+        assert "no padding" in paths.modules
+        assert_same(plain, taken(model, ids, mask))
+
+
+def test_of_a_head_that_reads_padding_the_padding_stays():
+    """transformers lets a place of padding be an answer's."""
+    model = made("Bert", "QuestionAnswering", tuning="full", **NO_DROPOUT)
+    with quick(model) as paths:
+        assert "attention" in paths.modules and "no padding" not in paths.modules
 
 
 def test_the_right_share_is_drawn_and_neighbours_know_nothing_of_each_other():
@@ -154,12 +215,14 @@ def test_the_last_block_runs_for_the_first_token_alone():
     model, (ids, mask) = made("Bert", **NO_DROPOUT), lines()
     seen = []
     last = model.get_base_model().bert.encoder.layer[-1].intermediate
-    last.register_forward_hook(lambda _, __, out: seen.append(out.shape[1]))
+    last.register_forward_hook(lambda _, __, out: seen.append(out.shape[:2]))
     with quick(model):
         seen.clear()
         model(input_ids=ids, attention_mask=mask)
+        model.eval()
+        model(input_ids=ids, attention_mask=mask)
     model(input_ids=ids, attention_mask=mask)
-    assert seen == [1, 11]
+    assert seen == [(1, 4), (4, 1), (4, 11)]
 
 
 class Mean(torch.nn.Module):
