@@ -7,7 +7,7 @@ computed for the others: they give keys and values alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from ftune.fast.attention import Attention
+from ftune.fast.recompute import blocks
 from ftune.fast.rows import Rows
 
 # How the products of an attention are called, and one behind it where it is part of the module.
@@ -40,15 +41,24 @@ class Line:
     first: bool = False  # the last block gives each row's first token
 
 
-def stack_of(blocks: list[Any], model: Any) -> Any | None:
+def unpadded(model: Any) -> bool:
+    """Whether a model's blocks are of a shape that is trained without padding."""
+    return stack_of(blocks(model), model) is not None
+
+
+def stack_of(found: list[Any], model: Any) -> Any | None:
     """The module that calls these blocks one after another, if they are an encoder's."""
-    if not blocks or not all(any(known(m) for m in block.modules()) for block in blocks):
+    if not found or not all(any(_looks(m) for m in block.modules()) for block in found):
         return None
     for module in model.modules():
         for child in module.children():
-            if type(child) is torch.nn.ModuleList and list(child) == blocks:
+            if type(child) is torch.nn.ModuleList and list(child) == found:
                 return module
     return None
+
+
+def _looks(module: Any) -> bool:
+    return known(module) and module.config._attn_implementation == "sdpa"
 
 
 def without_padding(stack: Any, line: Line) -> Callable[..., Any]:
@@ -88,11 +98,13 @@ def attention_of(module: Any) -> Callable[..., Any] | None:
 
     The caller compares ``both``.
     """
-    if not known(module) or module.config._attn_implementation != "sdpa":
+    if not _looks(module):
         return None
     own = module.forward
 
-    def forward(hidden: torch.Tensor, attention_mask: Any = None, *more: Any, **options: Any) -> Any:
+    def forward(
+        hidden: torch.Tensor, attention_mask: Any = None, *more: Any, **options: Any
+    ) -> Any:
         if not isinstance(attention_mask, Rows):
             return own(hidden, attention_mask, *more, **options)
         return _attend(module, hidden, hidden, attention_mask), None
@@ -141,7 +153,9 @@ def first_of(block: Any) -> Callable[..., Any] | None:
         return None
     own = block.forward
 
-    def forward(hidden: torch.Tensor, attention_mask: Any = None, *more: Any, **options: Any) -> Any:
+    def forward(
+        hidden: torch.Tensor, attention_mask: Any = None, *more: Any, **options: Any
+    ) -> Any:
         if isinstance(attention_mask, Rows):
             first = hidden[:, attention_mask.firsts]
             return rest(_attend(attention, first, hidden, attention_mask), first)
@@ -197,7 +211,8 @@ def _fits(mask: Any, more: tuple[Any, ...], options: dict[str, Any]) -> bool:
 
 
 def _attend(module: Any, asking: torch.Tensor, line: torch.Tensor, rows: Rows) -> torch.Tensor:
-    """What ``asking`` (1, asked, hidden) gets of ``line`` (1, tokens, hidden): all, or the firsts."""
+    """What ``asking`` (1, asked, hidden), all or the firsts, gets of ``line``, (1, tokens, hidden)
+    too."""
     q, k, v = (x[0] for x in _products(module, asking, line))
     p = module.dropout.p if module.training else 0.0
     if q.dtype == torch.float32 and q.device.type == "cpu":
@@ -214,29 +229,28 @@ def _by_torch(
     (tile,) = rows.tiles(len(rows.lengths) * rows.lengths[0] ** 2)
     first = len(q) != len(k)
     asking = q.unsqueeze(1) if first else tile.lines(q)
-    out = torch.nn.functional.scaled_dot_product_attention(
-        *(x.transpose(1, 2) for x in (asking, tile.lines(k), tile.lines(v))),
-        attn_mask=tile.mask,
-        dropout_p=p,
-        scale=scale,
-    ).transpose(1, 2)
+    lines = (asking, tile.lines(k), tile.lines(v))
+    out = _kernel(lines, tile.mask, p, scale)
     return out[:, 0] if first else tile.tokens_of(out)
+
+
+def _kernel(
+    lines: Iterable[torch.Tensor], mask: torch.Tensor | None, p: float, scale: float
+) -> torch.Tensor:
+    """torch's attention of q, k and v (rows, length, heads, width) -> as q."""
+    q, k, v = (x.transpose(1, 2) for x in lines)
+    return torch.nn.functional.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, dropout_p=p, scale=scale
+    ).transpose(1, 2)
 
 
 def _padded(
     module: Any, asking: torch.Tensor, hidden: torch.Tensor, mask: torch.Tensor | None
 ) -> torch.Tensor:
     """What ``asking`` (rows, asked, hidden) gets of ``hidden`` (rows, length, hidden)."""
-    q, k, v = (x.transpose(1, 2) for x in _products(module, asking, hidden))
-    out = torch.nn.functional.scaled_dot_product_attention(
-        q,
-        k,
-        v,
-        attn_mask=mask,
-        dropout_p=module.dropout.p if module.training else 0.0,
-        scale=module.scaling,
-    )
-    return _behind(module, out.transpose(1, 2).reshape(*asking.shape[:2], -1))
+    p = module.dropout.p if module.training else 0.0
+    out = _kernel(_products(module, asking, hidden), mask, p, module.scaling)
+    return _behind(module, out.reshape(*asking.shape[:2], -1))
 
 
 def _products(module: Any, asking: torch.Tensor, hidden: torch.Tensor) -> Iterator[torch.Tensor]:

@@ -151,7 +151,9 @@ def _encoders(
     yield from _blocks(model, counts["attention"])
 
 
-def _blocks(model: Any, attentions: int) -> Iterator[tuple[str, torch.nn.Module, Callable[..., Any]]]:
+def _blocks(
+    model: Any, attentions: int
+) -> Iterator[tuple[str, torch.nn.Module, Callable[..., Any]]]:
     """Batches without padding, and the last block for the first token alone."""
     found = recompute.blocks(model)
     stack = encoder.stack_of(found, model)

@@ -23,9 +23,7 @@ def blocks(model: torch.nn.Module) -> list[torch.nn.Module]:
     return [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
 
 
-def forward_of(
-    module: Any, number: int, count: int, bytes_a_token: float
-) -> Callable[..., Any]:
+def forward_of(module: Any, number: int, count: int, bytes_a_token: float) -> Callable[..., Any]:
     """A forward for block ``number`` of ``count``, each of so many bytes a token.
 
     Kept are the last blocks, ``KEPT_BYTES`` of them: backward, they are gone before the first ones

@@ -175,9 +175,7 @@ def same_logits(model: Any, change: Callable[[], Any]) -> bool:
     change()
     tried.append(_run(model, lines, mask))
     real = mask.bool()  # virtual tokens stand before it
-    before, after = (
-        x[:, -LENGTH:][real] if x is not None and x.dim() == 3 else x for x in tried
-    )
+    before, after = (x[:, -LENGTH:][real] if x is not None and x.dim() == 3 else x for x in tried)
     return before is not None and after is not None and alike(after, before)
 
 

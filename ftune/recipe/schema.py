@@ -109,8 +109,9 @@ class Train(Section):
     """Fill a micro-batch up to so many padded tokens instead of a fixed number of examples."""
     gradient_accumulation_steps: Positive = 1
     """Micro-batches in an optimizer step."""
-    group_by_length: bool = True
-    """Put examples of like length together, which saves padding."""
+    group_by_length: bool | None = None
+    """Put examples of like length together, which saves padding; null: yes, but not where an
+    encoder labels texts, which is trained without padding in any order."""
     optim: Literal[
         "adamw_torch", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "adafactor", "sgd"
     ] = "adamw_torch"

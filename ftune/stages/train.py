@@ -108,7 +108,7 @@ def job_of(context: Context, tuned: Tuned, begun: int | None = None) -> Any:
 
     recipe, settings = context.recipe, context.recipe.train
     begun = begun or _processes()
-    plan, rows = planned(context, tuned.tokenizer, begun)
+    plan, rows = planned(context, tuned, begun)
     held_out = TokenStore(context.folder_of("format") / "eval.arrow")
     _check_room(recipe, tuned, rows, held_out)
     pad = tuned.tokenizer.pad_token_id or 0

@@ -37,6 +37,7 @@ def in_processes(
                     MASTER_ADDR="127.0.0.1",
                     MASTER_PORT=str(port),
                     ACCELERATE_USE_CPU="true",
+                    OMP_NUM_THREADS="1",  # else accelerate asks for as many as there are cores
                 )
                 torch.set_num_threads(1)
                 work(rank)
@@ -76,7 +77,7 @@ class Stops(Silent):
             self.job.stop.code = 143
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """A forked child can't use the threads of its parent, and waits for them for ever."""
     before = torch.get_num_threads()

@@ -91,7 +91,7 @@ def same(one: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def alone(one_thread, tmp_path_factory) -> dict[str, Path]:
+def alone(tmp_path_factory) -> dict[str, Path]:
     """Plain trainings in one process, whose steps are planned for two."""
     found = {}
     for make in (lora, full):
