@@ -34,6 +34,7 @@ def told(model: Any) -> dict[str, str]:
     return {
         **modules,
         "frozen body": f"computed once for {rows:,} rows" if rows else f"not taken: {TRAINED}",
+        "parts": _parts(paths),
         "head": _head(paths),
         "no padding mask": _mask(paths),
     }
@@ -45,6 +46,12 @@ def _modules(paths: Paths, kind: str, why: str) -> str:
     if paths.modules.get("compiled"):
         why = "it steps aside for compiled layers"
     return f"not taken: {why}"
+
+
+def _parts(paths: Paths) -> str:
+    if not paths.most_tokens:
+        return "not taken: not on a CPU, or what a token keeps is not known"
+    return f"batches of more than {paths.most_tokens:,} tokens"
 
 
 def _head(paths: Paths) -> str:

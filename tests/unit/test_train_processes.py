@@ -13,6 +13,7 @@ from tiny_training import make_job, metrics, settings, some_rows, tiny_lora, wei
 from ftune.data.redealing import deal
 from ftune.data.steps import Micro, Step
 from ftune.errors import Interrupted, RunError
+from ftune.fast import recompute, trials
 from ftune.train.loop import train
 
 OPTIONS = {"optim": "sgd", "max_grad_norm": None, "logging_steps": 1, "num_train_epochs": 2.0}
@@ -36,11 +37,16 @@ def job_for(
     return job
 
 
-def test_two_train_as_one(tmp_path):
+@pytest.mark.parametrize("most", [None, 20])
+def test_two_train_as_one(tmp_path, monkeypatch, most):
+    """Also where each takes its micro-batches in parts of so many tokens."""
     one = tmp_path / "one"
     model = tiny_lora(dropout=0.0).double()
     train(job_for(one, 1, model=model, per_device_train_batch_size=4))
     expected = weights(model)
+
+    if most is not None:
+        monkeypatch.setattr(trials, "bytes_kept", lambda _: recompute.KEPT_BYTES / (most + 0.5))
 
     def work(rank: int) -> None:
         job = job_for(tmp_path / "two", 2, per_device_train_batch_size=2)
