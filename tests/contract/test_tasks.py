@@ -133,6 +133,34 @@ def test_rows_without_labels_are_asked(
     assert list(said.values()) == expected[:3]
 
 
+def test_rows_are_grouped_by_length_where_padding_costs(
+    home: Path, runs: dict[str, RunDirectory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encoders that label texts are trained without padding; what is set is taken."""
+    from ftune.data import batching
+
+    seen: list[bool] = []
+
+    class Plan(batching.Plan):
+        def __post_init__(self) -> None:
+            seen.append(self.group_by_length)
+            super().__post_init__()
+
+    monkeypatch.setattr(batching, "Plan", Plan)
+    short = ("train.max_steps=1",)
+    grouped = {}
+    with one_thread():
+        for name in runs:
+            run_here(load(home / f"{name}.yaml", *short), home / "grouped")
+            grouped[name] = seen.pop()
+        for said in ("true", "false"):
+            given = (*short, f"train.group_by_length={said}")
+            run_here(load(home / "classification.yaml", *given), home / "grouped")
+            grouped[said] = seen.pop()
+    free = {"classification", "several", "regression", "token_classification", "false"}
+    assert grouped == {name: name not in free for name in grouped}
+
+
 BAD: list[tuple[str, tuple[str, ...], str]] = [
     ("classification", ("data.train=[{path: classification.jsonl, format: text}]",),
      "data.train.0..format: text gives rows that train.objective: classification can't learn; "
