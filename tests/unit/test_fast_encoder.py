@@ -186,16 +186,21 @@ def test_of_a_head_that_reads_padding_the_padding_stays():
         assert "attention" in paths.modules and "no padding" not in paths.modules
 
 
-def test_the_right_share_is_drawn_and_neighbours_know_nothing_of_each_other():
+@pytest.mark.parametrize("p", [0.003, 0.02, 0.1, 0.3, 0.5, 0.99])
+def test_the_right_share_is_drawn_and_neighbours_know_nothing_of_each_other(p):
     torch.manual_seed(0)
-    for p in (0.1, 0.5):
-        drawn = drawing.kept((40, 1000, 5), p)
-        wrong = float(drawn.float().mean()) - drawing.share_of(p)
-        assert abs(wrong) < 4 * (p * (1 - p) / drawn.numel()) ** 0.5
-        flat = drawn.flatten().float() - drawing.share_of(p)
-        for apart in (1, 2, 3, 4, 5):  # four numbers come of one draw
-            along = float((flat[apart:] * flat[:-apart]).mean()) / (p * (1 - p))
-            assert abs(along) < 4 / drawn.numel() ** 0.5
+    drawn = torch.stack([drawing.kept((40, 10, 5), p) for _ in range(1000)])
+    assert drawn.dtype == torch.int8 and drawn.unique().tolist() == [0, 1]
+    flat = drawn.flatten(1).double()
+    wrong = float(flat.mean()) - drawing.share_of(p)
+    between = 0.25 / 256**2 / len(drawn)  # of the chances that calls have
+    assert abs(wrong) < 4 * (p * (1 - p) / flat.numel() + between) ** 0.5
+    flat -= flat.mean()
+    for apart in (1, 2, 3, 4, 7, 8, 9):  # eight numbers come of one draw
+        along = float((flat[:, apart:] * flat[:, :-apart]).mean()) / (p * (1 - p))
+        assert abs(along) < 4 / flat.numel() ** 0.5 + 0.25 / 256**2 / (p * (1 - p))
+    calls = flat.mean(1)  # which differ by little more than chance
+    assert float(calls.var()) < 1.2 * (p * (1 - p) / flat.shape[1] + 0.25 / 256**2)
     assert abs(drawing.share_of(0.1) - 0.9) < 1e-5
 
 
