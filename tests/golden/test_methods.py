@@ -152,8 +152,8 @@ def test_the_files_of_a_run(trained, name):
 def test_memory_stays_though_each_step_has_shapes_of_its_own(trained):
     lines = (trained("lora").folder / "train/metrics.jsonl").read_text().splitlines()
     seen = [x["memory_bytes"] for x in map(json.loads, lines) if "memory_bytes" in x]
-    # From the fifth line to the last one, 90 steps; it was 400 MB once (docs/decisions/042). What the
-    # largest step and the evaluation took stays (089), and then it grows no more.
+    # From the fifth line to the last one, 90 steps; it was 400 MB once (docs/decisions/042). What
+    # the largest step and the evaluation took stays (089), and then it grows no more.
     assert seen[-1] - seen[4] < 100e6
     assert seen[-1] - seen[-6] < 5e6
 
